@@ -1,0 +1,5 @@
+"""`python -m minilean`."""
+
+from minilean.cli import main
+
+main()

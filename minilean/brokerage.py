@@ -1,0 +1,399 @@
+"""Orders from call to fill: sizing, buying power, queued requests, fills and fees, as LEAN's default models have them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from minilean.calendar import MarketCalendar, to_new_york, to_utc
+from minilean.decimals import EXACT, ONE, ZERO, divide, fit, multiply, normalise, smart, text, truncate
+from minilean.errors import AlgorithmError
+from minilean.orders import Order, OrderEvent, OrderStatus, OrderType
+from minilean.portfolio import Portfolio
+from minilean.securities import Security, fee
+from minilean.symbols import Symbol
+
+MARKET_ON_CLOSE_BUFFER = timedelta(minutes=15, seconds=30)
+_SMALLEST_TARGET, _LARGEST_TARGET = Decimal("1e-10"), Decimal("1e9")
+
+
+@dataclass
+class OrderSettings:
+    """The algorithm settings that decide about orders."""
+
+    free_portfolio_value_percentage: Decimal = Decimal("0.0025")
+    minimum_order_margin_portfolio_percentage: Decimal = Decimal("0.001")
+
+
+@dataclass
+class _Request:
+    """A cancel (quantity None) or a change of quantity, waiting for its turn."""
+
+    order: Order
+    quantity: int | None = None
+
+
+class Brokerage:
+    """Turns the algorithm's calls into orders and orders into fills.
+
+    now: gives the algorithm's New York time. on_event is called for every order event after the books are updated;
+    on_fill before it, with the position as it was. log and error take a text for the algorithm's log.
+    """
+
+    def __init__(
+        self,
+        portfolio: Portfolio,
+        calendar: MarketCalendar,
+        settings: OrderSettings,
+        now: Callable[[], datetime],
+        raw_prices: Callable[[Security], bool],
+    ):
+        self._portfolio = portfolio
+        self._calendar = calendar
+        self._settings = settings
+        self._now = now
+        self._raw_prices = raw_prices
+        self.orders: list[Order] = []
+        self._open: dict[int, Order] = {}
+        self._requests: list[_Request] = []
+        self.on_event: Callable[[OrderEvent], None] = lambda event: None
+        self.on_fill: Callable[[OrderEvent, Security, int, Decimal], None] = lambda *arguments: None
+        self.error: Callable[[str], None] = lambda message: None
+        self.warn_once: Callable[[str], None] = lambda message: None
+
+    # --- from targets to quantities
+
+    def target_quantity(self, security: Security, weight: Decimal) -> int:
+        """Shares to trade so that the position becomes `weight` of the portfolio, fees and buffer allowed for."""
+        if not security.price:
+            self.error(f"{security.symbol.value} has no price yet, so no order can be sized for it.")
+            return 0
+        size = abs(weight)
+        if size and not _SMALLEST_TARGET <= size <= _LARGEST_TARGET:
+            self.error(f"The target {text(weight)} for {security.symbol.value} is not between 1e-10 and 1e9: skipped.")
+            return 0
+        total = self._portfolio.total_value()
+        buffer = multiply(total, self._settings.free_portfolio_value_percentage)
+        share = divide(divide(multiply(weight, total - buffer), total), divide(ONE, security.margin_rate))
+        target = multiply(share, total)
+        held = security.quantity
+        if not target:
+            return -held
+        unit = multiply(security.price, security.margin_rate)
+        smallest = self._settings.minimum_order_margin_portfolio_percentage
+        if (
+            smallest
+            and abs(target - unit * held) < multiply(smallest, total)
+            and self._portfolio.margin_remaining() > 0
+        ):
+            self.warn_once(
+                "Warning: Portfolio rebalance result ignored as it resulted in a single share trade recommendation "
+                "which can generate high fees. To disable minimum order size checks please set "
+                "self.settings.minimum_order_margin_portfolio_percentage = 0."
+            )
+            return 0
+        previous = None
+        while True:
+            quantity = self._quantity_within(target, unit, held)
+            if not quantity:
+                return 0
+            if quantity == previous:
+                raise AlgorithmError(
+                    f"GetMaximumOrderQuantityForTargetBuyingPower failed to converge to the target margin "
+                    f"{text(target)} for {security.symbol.value}: the fee changes the quantity back and forth"
+                )
+            previous = quantity
+            target = multiply(total - fee(quantity, security.price), share)
+            if abs(unit * (quantity + held)) <= abs(target):
+                return quantity
+
+    @staticmethod
+    def _quantity_within(target: Decimal, unit: Decimal, held: int) -> int:
+        rounding = ROUND_FLOOR if target > 0 else ROUND_CEILING
+        quantity = int((divide(target, unit) - held).to_integral_value(rounding))
+        toward = -1 if target > 0 else 1
+        while quantity and abs(unit * (quantity + held)) > abs(target):
+            quantity += toward
+        return quantity
+
+    def set_holdings(
+        self, targets: Sequence[tuple[Security, Decimal]], liquidate: bool, tag: str = ""
+    ) -> list[Order]:
+        """Move to all targets at once: what reduces positions first, then by value, largest first."""
+        if liquidate:
+            wanted = {security.symbol.sid for security, _ in targets}
+            for security in self._by_ticker(s for s in self._portfolio.active() if s.symbol.sid not in wanted):
+                self.liquidate(security, tag or "Liquidated")
+        changes = [(security, self.target_quantity(security, weight)) for security, weight in targets]
+        ranked = []
+        for security, quantity in changes:
+            if quantity and security.has_data and security.is_tradable:
+                expected = security.quantity + sum(order.quantity for order in self.open_orders(security.symbol))
+                reduces = expected != 0 and abs(quantity + expected) < abs(expected)
+                ranked.append((not reduces, -abs(quantity * security.price), security, quantity))
+        ranked.sort(key=lambda entry: entry[:2])
+        placed = (self.order_toward(security, quantity, tag) for _, _, security, quantity in ranked)
+        return [order for order in placed if order is not None]
+
+    def order_toward(self, security: Security, quantity: int, tag: str) -> Order | None:
+        """Order what open market and market-on-open orders of the security do not cover already."""
+        netted = (OrderType.MARKET, OrderType.MARKET_ON_OPEN)
+        quantity -= sum(order.quantity for order in self.open_orders(security.symbol) if order.type in netted)
+        if not quantity:
+            return None
+        if self._calendar.is_open(self._now()):
+            return self.market_order(security, quantity, tag)
+        return self.submit(OrderType.MARKET_ON_OPEN, security, quantity, tag)
+
+    def liquidate(self, security: Security, tag: str) -> list[Order]:
+        """Cancel the open orders of a security and sell its position."""
+        quantity = -security.quantity
+        pending = self.open_orders(security.symbol)
+        # LEAN walks these in the order of a small hash table, not of their ids.
+        for order in sorted(pending, key=lambda order: order.id % 37):
+            if order.type == OrderType.MARKET:
+                quantity -= order.quantity
+            else:
+                self.cancel(order, tag)
+        if not security.quantity or not quantity:
+            return []
+        order = self.market_order(security, quantity, tag)
+        return [order] if order else []
+
+    # --- orders
+
+    def market_order(self, security: Security, quantity: int, tag: str) -> Order | None:
+        """A market order, in a backtest on daily bars converted to the open or the close that it can really get."""
+        now = self._now()
+        if not self._calendar.is_open(now):
+            if quantity:
+                self.warn_once(
+                    "Warning: market orders submitted while the market is closed are automatically converted into "
+                    "MarketOnOpen orders to fill at the next market open."
+                )
+            return self.submit(OrderType.MARKET_ON_OPEN, security, quantity, tag)
+        if security.is_delisted:
+            return self.submit(OrderType.MARKET, security, quantity, tag)
+        if quantity:
+            self.warn_once(
+                "Warning: market orders on daily resolution data sent during market hours are automatically converted "
+                "into MarketOnClose orders (or MarketOnOpen near the close) to avoid filling at the stale previous "
+                "close. Note: in live trading this conversion does not happen."
+            )
+        in_time = now <= self._calendar.close(now.date()) - MARKET_ON_CLOSE_BUFFER
+        return self.submit(OrderType.MARKET_ON_CLOSE if in_time else OrderType.MARKET_ON_OPEN, security, quantity, tag)
+
+    def submit(self, kind: OrderType, security: Security, quantity: int, tag: str) -> Order | None:
+        """Place an order; None where LEAN refuses it before it becomes one (the reason is in the log)."""
+        refusal = self._refusal(kind, security, quantity)
+        if refusal:
+            self.error(refusal)
+            return None
+        self._run_requests()
+        order = Order(
+            id=len(self.orders) + 1,
+            type=kind,
+            symbol=security.symbol,
+            quantity=quantity,
+            time=to_utc(self._now()),
+            tag=tag,
+            submission_price=security.price,
+            raw_prices=self._raw_prices(security),
+        )
+        self.orders.append(order)
+        problem = self._buying_power_problem(security, order)
+        if problem:
+            self._invalidate(order, problem)
+            return order
+        order.status = OrderStatus.SUBMITTED
+        order.broker_id = str(order.id)
+        self._open[order.id] = order
+        self._publish(order, OrderStatus.SUBMITTED)
+        self.scan(after_submission=True)
+        return order
+
+    def _refusal(self, kind: OrderType, security: Security, quantity: int) -> str:
+        ticker = security.symbol.value
+        if not quantity:
+            return "Unable to submit order with id -10 that has zero quantity."
+        if not security.is_tradable:
+            return f"The security with symbol '{ticker}' is marked as non-tradable."
+        if not security.price:
+            return (
+                f"{ticker}: asset price is $0. If using custom data make sure you've set the 'Value' property."
+            )
+        if kind == OrderType.MARKET_ON_OPEN and security.is_delisted and self._calendar.is_open(self._now()):
+            return "Cannot submit a MarketOnOpen order while the market is open."
+        return ""
+
+    def open_orders(self, symbol: Symbol | None = None) -> list[Order]:
+        """Open orders, by id; an order whose cancel is still queued counts as open."""
+        return [order for order in self._open.values() if symbol is None or order.symbol == symbol]
+
+    def has_open_orders(self, symbol: Symbol) -> bool:
+        return any(order.symbol == symbol for order in self._open.values())
+
+    def cancel(self, order: Order, tag: str | None = None) -> bool:
+        """Queue a cancel; it happens with the next submission of this event or at the next scan."""
+        if not order.is_open or order.status == OrderStatus.CANCEL_PENDING:
+            return False
+        if tag is not None:
+            order.tag = tag
+        order.status = OrderStatus.CANCEL_PENDING
+        self._requests.append(_Request(order))
+        self._publish(order, OrderStatus.CANCEL_PENDING)
+        return True
+
+    def split_open_orders(self, symbol: Symbol, factor: Decimal) -> None:
+        """Queue the change of quantity that a split makes to open orders."""
+        for order in self.open_orders(symbol):
+            self._requests.append(_Request(order, truncate(divide(Decimal(order.quantity), factor))))
+
+    def _run_requests(self) -> None:
+        while self._requests:
+            request = self._requests.pop(0)
+            order = request.order
+            if order.is_open:
+                now = to_utc(self._now())
+                if request.quantity is None:
+                    order.canceled_time = now
+                    self._close(order, OrderStatus.CANCELED)
+                else:
+                    order.quantity = request.quantity
+                    order.last_update_time = now
+                    order.status = OrderStatus.UPDATE_SUBMITTED
+                    self._publish(order, OrderStatus.UPDATE_SUBMITTED)
+            self._fill_what_can()
+
+    # --- scans
+
+    def scan(self, *, after_submission: bool = False) -> None:
+        """Carry out queued requests, then fill every open order that can fill, by id."""
+        if not after_submission:
+            self._run_requests()
+        self._fill_what_can()
+
+    def _fill_what_can(self) -> None:
+        if not self._open:
+            return
+        now = to_utc(self._now())
+        oldest = next(iter(self._open.values()))
+        if oldest.time == now and oldest.type != OrderType.MARKET:
+            return  # ids ascend with time: all others are as young
+        for order in list(self._open.values()):
+            if order.is_open and (order.type == OrderType.MARKET or order.time < now):
+                self._try_fill(order)
+
+    def _try_fill(self, order: Order) -> None:
+        security = self._portfolio.registry[order.symbol.sid]
+        bar = security.bar
+        if order.type == OrderType.MARKET_ON_OPEN and (bar is None or to_utc(bar.end_time) <= order.time):
+            return
+        problem = self._buying_power_problem(security, order)
+        if problem:
+            if order.status != OrderStatus.CANCEL_PENDING:
+                self._invalidate(order, problem)
+            return
+        if order.type == OrderType.MARKET:
+            self.error(
+                f"Order Error: id: {order.id}, Transaction model failed to fill for order type: Market with error: "
+                f"Cannot perform fill for {order.symbol} because no data subscription were found."
+            )
+        elif bar is not None:
+            price = self._fill_price(order, bar.open, bar.time, bar.close)
+            if price is not None:
+                self._fill(order, security, price, fee(order.quantity, security.price))
+
+    def _fill_price(self, order: Order, bar_open: Decimal, bar_start: datetime, bar_close: Decimal) -> Decimal | None:
+        if order.type == OrderType.MARKET_ON_OPEN:
+            return bar_open if to_utc(bar_start) >= order.time else None
+        close = self._calendar.close(to_new_york(order.time).date())
+        return bar_close if self._now() >= close else None
+
+    def _fill(self, order: Order, security: Security, price: Decimal, charge: Decimal | None, message: str = "") -> None:
+        before, average = security.quantity, security.average_price
+        self._portfolio.fill(security, order.quantity, price, charge)
+        order.price = normalise(price)
+        order.last_fill_time = to_utc(self._now())
+        order.status = OrderStatus.FILLED
+        del self._open[order.id]
+        order.events += 1
+        event = OrderEvent(
+            order,
+            order.events,
+            order.last_fill_time,
+            OrderStatus.FILLED,
+            order.quantity,
+            order.price,
+            order.quantity,
+            charge,
+            message,
+        )
+        self.on_fill(event, security, before, average)
+        self.on_event(event)
+
+    def liquidate_delisted(self, securities: Iterable[Security]) -> None:
+        """Sell delisted positions at their last price, without fee, and cancel what is still open for them."""
+        for security in self._by_ticker(securities):
+            if security.quantity:
+                order = Order(
+                    id=len(self.orders) + 1,
+                    type=OrderType.MARKET,
+                    symbol=security.symbol,
+                    quantity=-security.quantity,
+                    time=to_utc(self._now()),
+                    tag="Liquidate from delisting",
+                    price_currency="",
+                    raw_prices=self._raw_prices(security),
+                )
+                self.orders.append(order)
+                self._open[order.id] = order
+                self._fill(order, security, security.price, None, order.tag)
+            for pending in self.open_orders(security.symbol):
+                self.cancel(pending)
+            self._run_requests()
+
+    # --- buying power
+
+    def _buying_power_problem(self, security: Security, order: Order) -> str:
+        """LEAN's message where the order does not fit into the free margin, empty where it does."""
+        held, quantity = security.quantity, order.quantity
+        opposite = held != 0 and (held > 0) != (quantity > 0)
+        if opposite and abs(held) >= abs(quantity):
+            return ""
+        rate = security.margin_rate
+        free = self._portfolio.total_value() - self._portfolio.margin_used()
+        if opposite:
+            free += 2 * abs(held * security.price) * rate
+        free = max(ZERO, fit(free))
+        charge = fee(quantity, security.price)
+        required = fit(security.price * quantity * rate + (charge if quantity > 0 else -charge))
+        if abs(required) <= free:
+            return ""
+        value = smart(EXACT.multiply(security.price, quantity))
+        shown = text(value)
+        return (
+            f"Order Error: ids: [{order.id}], Insufficient buying power to complete orders (Value:[{shown}]), "
+            f"Reason: Id: {order.id}, Initial Margin: {text(normalise(required))}, "
+            f"Free Margin: {text(normalise(free))}."
+        )
+
+    def _invalidate(self, order: Order, message: str) -> None:
+        self.error(message)
+        self._close(order, OrderStatus.INVALID, message)
+
+    def _close(self, order: Order, status: OrderStatus, message: str = "") -> None:
+        order.status = status
+        self._open.pop(order.id, None)
+        self._publish(order, status, message)
+
+    def _publish(self, order: Order, status: OrderStatus, message: str = "") -> None:
+        self._portfolio.invalidate()
+        order.events += 1
+        now = to_utc(self._now())
+        self.on_event(OrderEvent(order, order.events, now, status, order.quantity, message=message))
+
+    @staticmethod
+    def _by_ticker(securities: Iterable[Security]) -> list[Security]:
+        return sorted(securities, key=lambda security: security.symbol.value)
+

@@ -1,0 +1,161 @@
+"""The command line: `python -m minilean backtest`, with the habits of `lean backtest`, and `data demo`."""
+
+import sys
+import time
+from contextlib import nullcontext
+from datetime import datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from minilean.errors import AlgorithmError, HostError
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """An embedded host for LEAN algorithms: no Docker, no .NET, no account, LEAN's own orders and statistics."""
+
+
+@main.command()
+@click.argument("project", type=_FOLDER)
+@click.option("--data-folder", type=_FOLDER, help="LEAN data folder; default: the one of the nearest lean.json above.")
+@click.option("--output", type=_FOLDER, help="Folder for the results; default: PROJECT/backtests/<time>.")
+@click.option("--object-store", type=_FOLDER, help="Folder of the Object Store; default: storage beside lean.json.")
+@click.option(
+    "--parameter",
+    "overrides",
+    type=(str, str),
+    multiple=True,
+    metavar="KEY VALUE",
+    help="A parameter in place of config.json's; may be given many times.",
+)
+def backtest(
+    project: Path,
+    data_folder: Path | None,
+    output: Path | None,
+    object_store: Path | None,
+    overrides: tuple[tuple[str, str], ...],
+) -> None:
+    """Run PROJECT, a folder with a main.py, or the file itself.
+
+    Prints LEAN's statistics and leaves LEAN's result files. Exit status 0 only for a run that completed.
+    """
+    try:
+        completed = _backtest(project, data_folder, output, object_store, dict(overrides))
+    except HostError as error:
+        raise SystemExit(f"Error: {error}") from None
+    except AlgorithmError as error:
+        raise SystemExit(f"Error: main.py cannot be imported: {error.text}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped by the keyboard; nothing was written.") from None
+    sys.exit(0 if completed else 1)
+
+
+def _backtest(
+    path: Path, data_folder: Path | None, output: Path | None, store: Path | None, overrides: dict[str, str]
+) -> bool:
+    # What follows takes a moment to import; --help and bad arguments should not wait for it.
+    from minilean.data import DataFolder
+    from minilean.engine import Engine, Moment
+    from minilean.objectstore import ObjectStore
+    from minilean.orders import order_list_hash
+    from minilean.project import Project
+
+    project = Project(path, overrides)
+    data = DataFolder(data_folder or project.data_folder())
+    folder = output or project.folder / "backtests" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"Running {project.main} on {data.folder}; results go to {folder}", markup=False)
+    began = time.perf_counter()
+    terminal = console.is_terminal
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[equity]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    task = progress.add_task("", total=1.0, equity="")
+    shown = None
+
+    def on_progress(moment: Moment) -> None:
+        nonlocal shown
+        if (moment.now.year, moment.now.month) == shown:
+            return
+        if terminal:
+            progress.update(
+                task, completed=moment.fraction, description=f"{moment.now:%Y-%m}", equity=f"${moment.equity:,.0f}"
+            )
+        elif shown and moment.now.year != shown[0]:
+            spent = time.perf_counter() - began
+            left = spent / moment.fraction - spent
+            console.print(f"{shown[0]} done: equity ${moment.equity:,.0f}, {moment.fraction:.0%}, {left:.0f} s left")
+        shown = moment.now.year, moment.now.month
+
+    def on_log(when: datetime, message: str) -> None:
+        console.print(f"{when:%Y-%m-%d %H:%M:%S} {message}", markup=False)
+
+    def on_start() -> None:
+        console.print(
+            f"{engine.start} to {engine.end}, starting with ${engine.portfolio.cash:,.0f}", markup=False
+        )
+
+    engine = Engine(
+        project.load(),
+        data,
+        ObjectStore(store or project.storage_folder()),
+        project.parameters,
+        project.main,
+        on_log=on_log,
+        on_start=on_start,
+        on_progress=on_progress,
+    )
+    with progress if terminal else nullcontext():
+        failure = engine.run()
+    recorder = engine.results()
+    recorder.write(
+        folder,
+        engine.name,
+        engine.brokerage.orders,
+        status="RuntimeError" if failure else "Completed",
+        runtime_error=failure.message if failure else "",
+        stack_trace=failure.stack_trace if failure else "",
+    )
+    for name, value in recorder.statistics().items():
+        console.print(f"STATISTICS:: {name} {value}", markup=False)
+    console.print(f"STATISTICS:: OrderListHash {order_list_hash(engine.brokerage.orders)}")
+    console.print(f"{time.perf_counter() - began:.1f} s; results in {folder / engine.name}.json", markup=False)
+    if failure:
+        click.echo(f"Error: {failure.message.rstrip()}", err=True)
+    return failure is None
+
+
+@main.group()
+def data() -> None:
+    """Data folders in LEAN's format."""
+
+
+@data.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--seed", default=1, show_default=True, help="Seed of all that is random in it.")
+def demo(folder: Path, seed: int) -> None:
+    """Write an invented market into FOLDER: 120 stocks and SPY over four years, in LEAN's format."""
+    from minilean.demo import write_demo_market
+
+    try:
+        market = write_demo_market(folder, seed=seed)
+    except (HostError, ValueError) as error:
+        raise SystemExit(f"Error: {error}") from None
+    what = "written to" if market.created else "already in"
+    click.echo(
+        f"An invented market of {market.n_stocks} stocks and SPY, {market.first} to {market.last}, seed {seed}, "
+        f"is {what} {folder}"
+    )

@@ -1,0 +1,103 @@
+"""Decimal numbers as LEAN has them.
+
+LEAN keeps money, prices and quantities in .NET `decimal`: a 96-bit integer times 10**-scale, scale 0 to 28, rounded
+half to even when a result does not fit. Python's `decimal` gives the same digits and scales for sums and products
+that fit; `fit` and `divide` handle those that may not. Scale is visible: `1430.7840` and `1430.784` are equal
+numbers with different texts, and the texts are part of LEAN's results.
+"""
+
+import decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+
+EXACT = decimal.Context(prec=64, rounding=ROUND_HALF_EVEN)
+"""Wide enough that no sum or product of two .NET decimals is rounded."""
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+_UNITS = [Decimal(1).scaleb(-scale) for scale in range(29)]
+_LARGEST = [Decimal(2**96 - 1).scaleb(-scale, EXACT) for scale in range(29)]
+_HOLDS = decimal.Context(prec=28, Emin=-1, Emax=27, clamp=1, traps=[decimal.Rounded, decimal.Overflow])
+"""Takes exactly the numbers of at most 28 digits and scale 0 to 28, as they are; anything else raises."""
+
+
+def fit(x: Decimal) -> Decimal:
+    """The .NET decimal for the exact result x: the largest scale up to 28 whose 96-bit integer holds it.
+
+    Raises OverflowError where not even scale 0 does, as .NET does.
+    """
+    try:
+        return _HOLDS.plus(x)
+    except decimal.DecimalException:
+        pass
+    if abs(x) > _LARGEST[0]:
+        raise OverflowError(f"{x:.6e} is too large for a decimal of LEAN, which ends at {_LARGEST[0]:.6e}")
+    scale = min(28, 28 - x.adjusted())
+    rounded = EXACT.quantize(x, _UNITS[scale])
+    if abs(rounded) > _LARGEST[scale]:
+        rounded = EXACT.quantize(x, _UNITS[scale - 1])
+    return rounded
+
+
+def divide(a: Decimal, b: Decimal) -> Decimal:
+    """a / b as .NET divides: as many digits as fit, no needless trailing zeros."""
+    return fit(EXACT.divide(a, b))
+
+
+def multiply(a: Decimal, b: Decimal) -> Decimal:
+    """a * b, scales added, rounded only where 96 bits do not hold it."""
+    return fit(EXACT.multiply(a, b))
+
+
+def from_float(x: float | int | str) -> Decimal:
+    """The decimal that LEAN makes of a Python number: the shortest text that reads back as x, 100000.0 as 100000."""
+    return normalise(Decimal(str(x)))
+
+
+def plain(x: Decimal) -> Decimal:
+    """x without a positive exponent (.NET has none): 1E+3 becomes 1000."""
+    return x if int(x.as_tuple().exponent) <= 0 else EXACT.quantize(x, ONE)
+
+
+def normalise(x: Decimal) -> Decimal:
+    """x without trailing zeros."""
+    return plain(x.normalize(EXACT)) if x else ZERO
+
+
+def round_half_even(x: Decimal, places: int) -> Decimal:
+    """Round to places; as in .NET never adds digits: 2.5 stays 2.5."""
+    return x if -int(x.as_tuple().exponent) <= places else EXACT.quantize(x, _UNITS[places])
+
+
+def round_half_up(x: Decimal, places: int) -> Decimal:
+    """x with exactly that many places, ties away from zero: the rounding of LEAN's money texts."""
+    return x.quantize(_UNITS[places], ROUND_HALF_UP, EXACT)
+
+
+def smart(x: Decimal) -> Decimal:
+    """LEAN's SmartRounding: above 1000 four places, else (all negatives too) seven significant digits.
+
+    Trailing zeros go before the rounding; those that it leaves stay above 1000 (101988.16704 -> 101988.1670).
+    """
+    if not x:
+        return ZERO
+    x = normalise(x)
+    if x > 1000:
+        return round_half_even(x, 4)
+    shift = x.adjusted() + 1
+    return normalise(round_half_even(x.scaleb(-shift, EXACT), 7).scaleb(shift, EXACT))
+
+
+def truncate(x: Decimal) -> int:
+    """Toward zero."""
+    return int(x.to_integral_value(ROUND_DOWN))
+
+
+def text(x: Decimal) -> str:
+    """Plain notation with the number's own scale; a negative zero loses its sign."""
+    return format(x if x else abs(x), "f")
+
+
+def number(x: Decimal | int) -> str:
+    """JSON number: the decimal's text, `.0` appended when it has no point."""
+    written = text(x) if isinstance(x, Decimal) else str(x)
+    return written if "." in written else written + ".0"

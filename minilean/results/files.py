@@ -1,0 +1,178 @@
+"""LEAN's result files: its names, keys, order and layout, written whole or not at all."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from minilean.decimals import normalise, number, smart, truncate
+from minilean.orders import Order, OrderEvent, OrderStatus, iso, order_json
+from minilean.results.charts import CANDLE, Chart, Series, in_table_order
+from minilean.results.statistics import time_span
+from minilean.results.trades import Trade
+
+HOST = "minilean"
+_DAY = 86_400
+_STATUS = {
+    OrderStatus.NEW: "new",
+    OrderStatus.SUBMITTED: "submitted",
+    OrderStatus.PARTIALLY_FILLED: "partiallyFilled",
+    OrderStatus.FILLED: "filled",
+    OrderStatus.CANCELED: "canceled",
+    OrderStatus.NONE: "none",
+    OrderStatus.INVALID: "invalid",
+    OrderStatus.CANCEL_PENDING: "cancelPending",
+    OrderStatus.UPDATE_SUBMITTED: "updateSubmitted",
+}
+_SUMMARY_POINTS = 100
+_SUMMARY_DAYS = 7
+
+
+def document(blocks: Mapping[str, str]) -> str:
+    """A JSON object, indented by two spaces, of blocks that are JSON already."""
+    return "{\n" + ",\n".join(f'  "{name}": {body}' for name, body in blocks.items()) + "\n}"
+
+
+def block(value: object) -> str:
+    """JSON of a value, laid out for the second level of a document."""
+    return json.dumps(value, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+
+
+def order_block(orders: Iterable[Order]) -> str:
+    return _object(f'    "{order.id}": {order_json(order, rounded=False, indent="    ")}' for order in orders)
+
+
+def profit_block(record: Iterable[tuple[datetime, Decimal]]) -> str:
+    return _object(f'    "{iso(when)}": {number(profit)}' for when, profit in record)
+
+
+def chart_block(charts: Mapping[str, Chart]) -> str:
+    return _object(f"    {json.dumps(name)}: {charts[name].json('    ')}" for name in in_table_order(charts))
+
+
+def summary_chart_block(equity: Series) -> str:
+    """Of all charts the equity alone, with few candles."""
+    chart = Chart("Strategy Equity")
+    chart.series["Equity"] = summary_equity(equity)
+    return chart_block({chart.name: chart})
+
+
+def performance_block(performance: Mapping[str, object], trades: Sequence[Trade]) -> str:
+    """totalPerformance: the statistics, then the closed trades."""
+    inner = {name: block(value).replace("\n", "\n  ") for name, value in performance.items()}
+    inner["closedTrades"] = "[\n" + ",\n".join(map(_trade, trades)) + "\n    ]" if trades else "[]"
+    return "{\n" + ",\n".join(f'    "{name}": {body}' for name, body in inner.items()) + "\n  }"
+
+
+def _object(lines: Iterable[str]) -> str:
+    body = ",\n".join(lines)
+    return f"{{\n{body}\n  }}" if body else "{}"
+
+
+def _trade(trade: Trade) -> str:
+    symbol = trade.symbol
+    ticker = json.dumps(symbol.value)
+    # LEAN draws a random id; this one is the same in every run.
+    key = f"{trade.order_ids[0]}-{trade.order_ids[1]}-{symbol.sid}"
+    duration = (trade.exit_time - trade.entry_time).total_seconds()
+    return f"""      {{
+        "id": "{uuid.uuid5(uuid.NAMESPACE_OID, key)}",
+        "symbols": [
+          {{
+            "value": {ticker},
+            "id": {json.dumps(symbol.sid)},
+            "permtick": {ticker}
+          }}
+        ],
+        "entryTime": "{iso(trade.entry_time)}",
+        "entryPrice": {number(normalise(trade.entry_price))},
+        "direction": {0 if trade.direction > 0 else 1},
+        "quantity": {number(normalise(trade.quantity))},
+        "exitTime": "{iso(trade.exit_time)}",
+        "exitPrice": {number(normalise(trade.exit_price))},
+        "profitLoss": {number(trade.profit_loss)},
+        "totalFees": {number(trade.total_fees)},
+        "mae": {number(trade.mae)},
+        "mfe": {number(trade.mfe)},
+        "duration": "{time_span(int(duration) * 10_000_000)}",
+        "endTradeDrawdown": {number(trade.end_trade_drawdown)},
+        "isWin": {"true" if trade.profit_loss > 0 else "false"},
+        "orderIds": [
+          {trade.order_ids[0]},
+          {trade.order_ids[1]}
+        ]
+      }}"""
+
+
+def order_events(events: Iterable[OrderEvent], algorithm_id: str) -> str:
+    """One line without spaces."""
+    identity = json.dumps(algorithm_id, ensure_ascii=False)
+    prefix = identity[:-1]
+    return "[" + ",".join(_event(event, identity, prefix) for event in events) + "]"
+
+
+def _event(event: OrderEvent, identity: str, prefix: str) -> str:
+    order = event.order
+    currency = json.dumps(order.price_currency)
+    fee = ""
+    if event.fee is not None:
+        fee = f'"orderFeeAmount":{number(normalise(event.fee))},"orderFeeCurrency":"USD",'
+    message = f'"message":{json.dumps(event.message, ensure_ascii=False)},' if event.message else ""
+    return (
+        f'{{"id":{prefix}-{order.id}-{event.id}","algorithmId":{identity},"orderId":{order.id},'
+        f'"orderEventId":{event.id},"symbol":{json.dumps(order.symbol.sid)},'
+        f'"symbolValue":{json.dumps(order.symbol.value)},"symbolPermtick":{json.dumps(order.symbol.id.symbol)},'
+        f'"time":{event.time.replace(tzinfo=UTC).timestamp()!r},"status":"{_STATUS[event.status]}",{fee}'
+        f'"fillPrice":{number(normalise(event.fill_price))},"fillPriceCurrency":{currency},'
+        f'"fillQuantity":{event.fill_quantity}.0,"direction":"{"buy" if order.quantity > 0 else "sell"}",{message}'
+        f'"isAssignment":false,"quantity":{event.quantity}.0}}'
+    )
+
+
+def summary_equity(equity: Series) -> Series:
+    """The candles of the summary file: one every few days, whole dollars except where they are closed between points.
+
+    A series that would be sampled daily or finer stays as it is.
+    """
+    count = len(equity.times)
+    days = min(_SUMMARY_DAYS, count // _SUMMARY_POINTS)
+    if days <= 1:
+        return equity
+    period = days * _DAY
+    out = Series(equity.name, equity.unit, CANDLE)
+    out.add(equity.times[0], equity.points[0])
+    candles = [[Decimal(value) for value in point.split(",")] for point in equity.points]
+    moment = equity.times[0] + period
+    first = 1
+    for i in range(1, count):
+        if moment > equity.times[i]:
+            continue
+        part = candles[first : i + 1]
+        open_ = Decimal(truncate(part[0][0]))
+        high = Decimal(truncate(max(max(candle) for candle in part)))
+        low = Decimal(truncate(min(min(candle) for candle in part)))
+        last = Decimal(truncate(candles[i][3]))
+        start_time, start_value = equity.times[first - 1], part[0][0]
+        while moment <= equity.times[i]:
+            share = Decimal(moment - start_time) / Decimal(equity.times[i] - start_time)
+            close = smart(start_value + (last - start_value) * share)
+            if len(part) == 1:
+                high, low = max(open_, close), min(open_, close)
+            out.add(moment, ",".join(map(number, (open_, high, low, close))))
+            open_ = close
+            moment += period
+        first = i + 1
+    return out
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8", newline="\n") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    part.replace(path)

@@ -1,0 +1,212 @@
+"""Scheduled events: LEAN's date rules and time rules for a US equity calendar. All times are naive New York times."""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+from minilean.calendar import MarketCalendar
+
+
+@dataclass(frozen=True)
+class DateRule:
+    """A rule's name and, for a range of days, the dates it gives, ascending."""
+
+    name: str
+    dates: Callable[[date, date], Iterable[date]]
+
+
+@dataclass(frozen=True)
+class TimeRule:
+    """A rule's name and the moment it gives on a date, None where there is none."""
+
+    name: str
+    moment: Callable[[date], datetime | None]
+
+
+@dataclass(frozen=True)
+class ScheduledEvent:
+    """An event of a run; callback takes no arguments."""
+
+    name: str
+    callback: Callable[[], object]
+    times: Iterator[datetime]
+
+
+class DateRules:
+    """`self.date_rules`: which days. A symbol makes them sessions; without one they are calendar days."""
+
+    def __init__(
+        self, calendar: MarketCalendar, now: Callable[[], datetime], note_symbol: Callable[[object], None]
+    ):
+        self._calendar = calendar
+        self._now = now
+        self._note_symbol = note_symbol
+
+    def on(self, year: int, month: int, day: int) -> DateRule:
+        only = date(year, month, day)
+        return DateRule(f"{only}", lambda first, last: [only] if first <= only <= last else [])
+
+    @property
+    def today(self) -> DateRule:
+        today = self._now()
+        return self.on(today.year, today.month, today.day)
+
+    @property
+    def tomorrow(self) -> DateRule:
+        tomorrow = self._now() + timedelta(days=1)
+        return self.on(tomorrow.year, tomorrow.month, tomorrow.day)
+
+    def every_day(self, symbol: object = None) -> DateRule:
+        self._note_symbol(symbol)
+        return DateRule("EveryDay", lambda first, last: self._days(first, last, symbol))
+
+    def every(self, *days: int) -> DateRule:
+        wanted = {int(day) for day in days}
+        return DateRule(
+            "Every", lambda first, last: (d for d in self._days(first, last, None) if (d.weekday() + 1) % 7 in wanted)
+        )
+
+    def week_start(self, symbol: object = None, days_offset: int = 0) -> DateRule:
+        return self._in_each("WeekStart", _week, symbol, days_offset)
+
+    def week_end(self, symbol: object = None, days_offset: int = 0) -> DateRule:
+        return self._in_each("WeekEnd", _week, symbol, -1 - days_offset)
+
+    def month_start(self, symbol: object = None, days_offset: int = 0) -> DateRule:
+        return self._in_each("MonthStart", _month, symbol, days_offset)
+
+    def month_end(self, symbol: object = None, days_offset: int = 0) -> DateRule:
+        return self._in_each("MonthEnd", _month, symbol, -1 - days_offset)
+
+    def quarter_start(self, symbol: object = None, days_offset: int = 0) -> DateRule:
+        return self._in_each("QuarterStart", _quarter, symbol, days_offset)
+
+    def year_start(self, symbol: object = None, days_offset: int = 0) -> DateRule:
+        return self._in_each("YearStart", _year, symbol, days_offset)
+
+    def _days(self, first: date, last: date, symbol: object) -> Iterable[date]:
+        if symbol is not None:
+            return self._calendar.sessions(first, last)
+        return (date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1))
+
+    def _in_each(
+        self, name: str, period: Callable[[date], tuple[object, date]], symbol: object, index: int
+    ) -> DateRule:
+        self._note_symbol(symbol)
+        return DateRule(name, lambda first, last: self._each(period, first, last, symbol, index))
+
+    def _each(
+        self, period: Callable[[date], tuple[object, date]], first: date, last: date, symbol: object, index: int
+    ) -> Iterator[date]:
+        """The index-th day of every week, month, quarter or year, counted within the whole period."""
+        begin = first
+        while period(begin - timedelta(days=1))[0] == period(first)[0]:
+            begin -= timedelta(days=1)
+        for _, group in itertools.groupby(self._days(begin, period(last)[1], symbol), key=lambda day: period(day)[0]):
+            days = list(group)
+            chosen = days[max(-len(days), min(len(days) - 1, index))]
+            if first <= chosen <= last:
+                yield chosen
+
+
+def _week(day: date) -> tuple[object, date]:
+    monday = day - timedelta(days=day.weekday())
+    return monday, monday + timedelta(days=4)
+
+
+def _month(day: date) -> tuple[object, date]:
+    return (day.year, day.month), date(day.year + day.month // 12, day.month % 12 + 1, 1) - timedelta(days=1)
+
+
+def _quarter(day: date) -> tuple[object, date]:
+    number = (day.month - 1) // 3
+    return (day.year, number), _month(date(day.year, 3 * number + 3, 1))[1]
+
+
+def _year(day: date) -> tuple[object, date]:
+    return day.year, date(day.year, 12, 31)
+
+
+class TimeRules:
+    """`self.time_rules`: which moment of a day. Opens and closes know early closes."""
+
+    def __init__(
+        self, calendar: MarketCalendar, now: Callable[[], datetime], note_symbol: Callable[[object], None]
+    ):
+        self._calendar = calendar
+        self._now = now
+        self._note_symbol = note_symbol
+
+    def at(self, hour: int, minute: int, second: int = 0) -> TimeRule:
+        moment = time(hour, minute, second)
+        return TimeRule(f"{moment}", lambda day: datetime.combine(day, moment))
+
+    @property
+    def midnight(self) -> TimeRule:
+        return self.at(0, 0)
+
+    @property
+    def noon(self) -> TimeRule:
+        return self.at(12, 0)
+
+    @property
+    def now(self) -> TimeRule:
+        moment = self._now().time()
+        return TimeRule("Now", lambda day: datetime.combine(day, moment))
+
+    def after_market_open(self, symbol: object, minutes_after_open: float = 0) -> TimeRule:
+        return self._session("Open", symbol, self._calendar.open, minutes_after_open)
+
+    def before_market_open(self, symbol: object, minutes_before_open: float = 0) -> TimeRule:
+        return self._session("Open", symbol, self._calendar.open, -minutes_before_open)
+
+    def after_market_close(self, symbol: object, minutes_after_close: float = 0) -> TimeRule:
+        return self._session("Close", symbol, self._calendar.close, minutes_after_close)
+
+    def before_market_close(self, symbol: object, minutes_before_close: float = 0) -> TimeRule:
+        return self._session("Close", symbol, self._calendar.close, -minutes_before_close)
+
+    def _session(self, name: str, symbol: object, of: Callable[[date], datetime], minutes: float) -> TimeRule:
+        self._note_symbol(symbol)
+
+        def moment(day: date) -> datetime | None:
+            return of(day) + timedelta(minutes=minutes) if self._calendar.is_session(day) else None
+
+        return TimeRule(f"{name} {minutes:+g} min", moment)
+
+
+class Schedule:
+    """All events of a run, in order of time; events of one moment in the order of their registration."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[datetime, int, ScheduledEvent]] = []
+        self._count = itertools.count()
+
+    def add(
+        self, dates: DateRule, times: TimeRule, callback: Callable[[], object], since: datetime, last: date, name: str
+    ) -> ScheduledEvent:
+        """Register an event; occurrences before `since` are dropped, one exactly then is kept."""
+        moments = (times.moment(day) for day in dates.dates(since.date(), last))
+        event = ScheduledEvent(
+            name or f"{dates.name}: {times.name}", callback, (m for m in moments if m is not None and m >= since)
+        )
+        self._push(event, next(self._count))
+        return event
+
+    def remove(self, event: ScheduledEvent) -> None:
+        self._heap = [entry for entry in self._heap if entry[2] is not event]
+        heapq.heapify(self._heap)
+
+    def due(self, before: datetime, *, inclusive: bool) -> Iterator[tuple[datetime, ScheduledEvent]]:
+        """Take out and give, one by one, the events before a moment (or up to and including it)."""
+        while self._heap and (self._heap[0][0] < before or (inclusive and self._heap[0][0] == before)):
+            moment, order, event = heapq.heappop(self._heap)
+            self._push(event, order)
+            yield moment, event
+
+    def _push(self, event: ScheduledEvent, order: int) -> None:
+        moment = next(event.times, None)
+        if moment is not None:
+            heapq.heappush(self._heap, (moment, order, event))

@@ -1,0 +1,255 @@
+"""Which securities an algorithm is subscribed to: ETF-constituents universes and hand-picked equities."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minilean.calendar import MarketCalendar
+from minilean.data import DailyBars, DataFolder
+from minilean.decimals import ZERO, EXACT, divide, fit, round_half_even
+from minilean.portfolio import Portfolio
+from minilean.securities import DEFAULT_LEVERAGE, Bar, Security
+from minilean.symbols import Symbol
+
+_SEED_WITHIN = 50
+"""Sessions back that LEAN looks for a first price (it asks for 5, then 10, then 50)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorporateAction:
+    """Something that happens to a security at 00:00 of a day.
+
+    kind: dividend (amount: per share), split (amount: factor), rename, warning or delisted.
+    since: the security must have been subscribed on that day already.
+    """
+
+    kind: str
+    security: Security
+    since: date
+    amount: Decimal = ZERO
+    reference: Decimal = ZERO
+    old_ticker: str = ""
+    new_ticker: str = ""
+
+
+@dataclass
+class Feed:
+    """The daily bars of one security and since when it is subscribed."""
+
+    bars: DailyBars
+    adjusted: bool
+    rows: NDArray[np.int64]
+    subscribed: date
+    delisting_date: date | None
+
+
+@dataclass
+class Universe:
+    """An ETF-constituents universe of a run."""
+
+    etf: Symbol
+    files: dict[date, Path]
+    select: Callable[[Path], list[Symbol] | None]
+    adjusted: bool
+    leverage: Decimal
+    settle: Callable[[], None] = lambda: None
+    members: dict[str, Security] = field(default_factory=dict)
+    selected: list[Symbol] | None = None
+
+
+@dataclass
+class Changes:
+    """What `on_securities_changed` reports."""
+
+    added: list[Security] = field(default_factory=list)
+    removed: list[Security] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed)
+
+
+class Subscriptions:
+    """Keeps the active securities, their feeds and what is going to happen to them."""
+
+    def __init__(self, data: DataFolder, portfolio: Portfolio, has_open_orders: Callable[[Symbol], bool]):
+        self._data = data
+        self._calendar: MarketCalendar = data.calendar
+        self._portfolio = portfolio
+        self._has_open_orders = has_open_orders
+        self.universes: list[Universe] = []
+        self.hand_picked: dict[str, Security] = {}
+        self.feeds: dict[str, Feed] = {}
+        self.agenda: dict[date, list[CorporateAction]] = {}
+        self._leaving: dict[str, Security] = {}
+        self._sessions = np.empty(0, dtype=np.int64)
+        self.seed_prices = False
+
+    def set_period(self, start: date, end: date) -> None:
+        """The sessions of the run; feeds are aligned to them."""
+        self._sessions = np.array([day.toordinal() for day in self._calendar.sessions(start, end)], dtype=np.int64)
+
+    # --- hand-picked equities
+
+    def add_equity(self, symbol: Symbol, now: datetime, adjusted: bool, leverage: Decimal) -> Security:
+        security = self._portfolio.registry.get(symbol.sid)
+        if security is None or security not in self._portfolio.active():
+            security = self._enter(symbol, now, adjusted, leverage)
+        self.hand_picked[symbol.sid] = security
+        return security
+
+    # --- universe selection
+
+    def apply(self, universe: Universe, chosen: list[Symbol] | None, now: datetime) -> Changes:
+        """Carry out one selection (None: unchanged), in LEAN's order.
+
+        First those that left earlier and are sold by now go for good, even if they are chosen again; then members
+        that are not chosen any more leave, at once where nothing is held or on order; then the new ones enter.
+        """
+        changes = Changes()
+        wanted = universe.members if chosen is None else {symbol.sid: symbol for symbol in chosen}
+        for sid, security in list(self._leaving.items()):
+            if self._is_free(security):
+                self._leave(security)
+            elif sid in wanted:
+                del self._leaving[sid]
+        if chosen is None:
+            return changes
+        universe.selected = chosen
+        for security in _by_ticker(s for sid, s in universe.members.items() if sid not in wanted):
+            del universe.members[security.symbol.sid]
+            changes.removed.append(security)
+            if not self._is_member(security):
+                self._leaving[security.symbol.sid] = security
+                if self._is_free(security):
+                    self._leave(security)
+        for symbol in sorted(chosen, key=lambda symbol: symbol.value):
+            if symbol.sid in universe.members:
+                continue
+            security = self._portfolio.registry.get(symbol.sid)
+            if security is not None and security.is_delisted:
+                security.is_tradable = True  # orders are accepted again, but bars will never come
+                continue
+            if security is None or security not in self._portfolio.active():
+                security = self._enter(symbol, now, universe.adjusted, universe.leverage)
+            universe.members[symbol.sid] = security
+            changes.added.append(security)
+        return changes
+
+    def _is_free(self, security: Security) -> bool:
+        return not security.quantity and not self._has_open_orders(security.symbol)
+
+    def delist(self, securities: Iterable[Security]) -> Changes:
+        """Take delisted securities out; their price stays until the position is sold."""
+        changes = Changes()
+        for security in _by_ticker(securities):
+            security.is_delisted = True
+            security.is_tradable = False
+            self._portfolio.active().remove(security)
+            self._leaving.pop(security.symbol.sid, None)
+            self.hand_picked.pop(security.symbol.sid, None)
+            for universe in self.universes:
+                universe.members.pop(security.symbol.sid, None)
+            changes.removed.append(security)
+        return changes
+
+    def _is_member(self, security: Security) -> bool:
+        sid = security.symbol.sid
+        return sid in self.hand_picked or any(sid in universe.members for universe in self.universes)
+
+    def _enter(self, symbol: Symbol, now: datetime, adjusted: bool, leverage: Decimal) -> Security:
+        security = self._create(symbol, now, adjusted, leverage)
+        self._activate(security, now)
+        return security
+
+    def _create(self, symbol: Symbol, now: datetime, adjusted: bool, leverage: Decimal) -> Security:
+        """The security of a symbol: the one that left earlier, its leverage back at the default, or a new one."""
+        known = self._portfolio.registry.get(symbol.sid)
+        if known is not None:
+            known.leverage = DEFAULT_LEVERAGE
+            known.is_tradable = True
+            return known
+        security = Security(symbol, leverage or DEFAULT_LEVERAGE)
+        self._portfolio.registry[symbol.sid] = security
+        bars = self._data.daily(symbol.id)
+        file = self._data.map_file(symbol.id)
+        at = np.searchsorted(bars.ordinals, self._sessions)
+        inside = np.minimum(at, max(len(bars) - 1, 0))
+        found = bars.ordinals[inside] == self._sessions if len(bars) else np.zeros(len(at), dtype=bool)
+        rows = np.where(found, inside, -1)
+        self.feeds[symbol.sid] = Feed(bars, adjusted, rows, now.date(), file.delisting_date if file else None)
+        self._plan(security, now.date())
+        return security
+
+    def _activate(self, security: Security, now: datetime) -> None:
+        feed = self.feeds[security.symbol.sid]
+        feed.subscribed = now.date()
+        self._portfolio.active().add(security)
+        if self.seed_prices and not security.price:
+            row = feed.bars.last_row_before(now.date())
+            if row >= 0:
+                day = date.fromordinal(int(feed.bars.ordinals[row]))
+                if len(self._calendar.sessions(day, now.date())) <= _SEED_WITHIN + 1:
+                    self.update_price(security, feed, row, day)
+
+    def update_price(self, security: Security, feed: Feed, row: int, day: date) -> None:
+        """Let the security have the bar of that day."""
+        bar = Bar(feed.bars, row, feed.adjusted, self._calendar.open(day), self._calendar.close(day))
+        security.bar = bar
+        security.price = bar.close
+
+    def _leave(self, security: Security) -> None:
+        del self._leaving[security.symbol.sid]
+        self._portfolio.active().remove(security)
+        security.price = ZERO
+        security.bar = None
+        security.is_tradable = False
+
+    # --- corporate actions
+
+    def _plan(self, security: Security, today: date) -> None:
+        """Write all later corporate actions of a new security into the agenda."""
+
+        def at(day: date, action: CorporateAction) -> None:
+            if day > today:
+                self.agenda.setdefault(day, []).append(action)
+
+        file = self._data.map_file(security.symbol.id)
+        if file is not None:
+            for last_day, old, new in file.renames():
+                day = self._calendar.next_session(last_day)
+                at(day, CorporateAction("rename", security, last_day, old_ticker=old.upper(), new_ticker=new.upper()))
+            delisting = file.delisting_date
+            if delisting is not None:
+                at(delisting, CorporateAction("warning", security, delisting))
+                at(date.fromordinal(delisting.toordinal() + 1), CorporateAction("delisted", security, delisting))
+        factors = self.feeds[security.symbol.sid].bars.factors
+        for row, following in zip(factors, factors[1:], strict=False):
+            if not self._calendar.is_session(row.day):
+                continue
+            day = self._calendar.next_session(row.day)
+            if row.price_factor != following.price_factor:
+                ratio = divide(row.price_factor, following.price_factor)
+                amount = row.reference_price - fit(EXACT.multiply(row.reference_price, ratio))
+                per_share = round_half_even(amount, 2)
+                at(day, CorporateAction("dividend", security, row.day, per_share, row.reference_price))
+            if row.split_factor != following.split_factor:
+                factor = divide(row.split_factor, following.split_factor)
+                at(day, CorporateAction("split", security, row.day, factor, row.reference_price))
+
+    def due(self, day: date) -> list[CorporateAction]:
+        """What happens at 00:00 of that day to securities that are subscribed and were so in time."""
+        return [
+            action
+            for action in self.agenda.pop(day, ())
+            if action.security in self._portfolio.active()
+            and self.feeds[action.security.symbol.sid].subscribed <= action.since
+        ]
+
+
+def _by_ticker(securities: Iterable[Security]) -> list[Security]:
+    return sorted(securities, key=lambda security: security.symbol.value)

@@ -1,0 +1,136 @@
+"""The protocol that every decision maker obeys, and the data that goes in and out. Numpy only.
+
+Axes: N stocks, L sessions, F indicators.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class NoOpenDecisionError(RuntimeError):
+    """`learn` was called with no decision to learn from: before a `decide`, or twice for one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """What can be known when the weights of a month are decided. Holds read-only copies of its arrays.
+
+    instant: when the decision is made.
+    stocks: N identifiers, unique.
+    features: (N, L, F) float32, scaled; anything, NaN too, where a stock is not tradable.
+    tradable: (N,) bool; the others get weight 0 and have no influence.
+
+    Raises ValueError where shapes differ, identifiers repeat, nothing is tradable, or a tradable stock has a feature
+    that is not finite.
+    """
+
+    instant: datetime
+    stocks: tuple[str, ...]
+    features: NDArray[np.float32]
+    tradable: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        features = np.array(self.features, dtype=np.float32)  # copies: the decision must outlive the caller's arrays
+        tradable = np.array(self.tradable, dtype=bool)
+        n_stocks = len(self.stocks)
+        if features.ndim != 3 or features.shape[0] != n_stocks or tradable.shape != (n_stocks,):
+            raise ValueError(
+                f"market of {self.instant}: {n_stocks} stocks go with features ({n_stocks}, L, F) and tradable "
+                f"({n_stocks},), not {features.shape} and {tradable.shape}"
+            )
+        if len(set(self.stocks)) < n_stocks:
+            raise ValueError(f"market of {self.instant}: a stock is listed twice: give each identifier once")
+        if not tradable.any():
+            raise ValueError(f"market of {self.instant}: none of {n_stocks} stocks can be traded: sit the month out")
+        spoilt = tradable & ~np.isfinite(features).all(axis=(1, 2))
+        if spoilt.any():
+            first = self.stocks[int(np.argmax(spoilt))]
+            raise ValueError(
+                f"market of {self.instant}: {spoilt.sum()} tradable stocks have features that are not finite, "
+                f"{first} for one: mark them as not tradable"
+            )
+        features.flags.writeable = tradable.flags.writeable = False
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "tradable", tradable)
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """A decision whose returns are not known yet: all that learning from it needs.
+
+    weights: (N,) float64, as returned by `decide`.
+    fell_back: the decision had to be made in fp32 because a number was not finite in the chosen precision.
+    """
+
+    market: Market
+    weights: NDArray[np.float64]
+    fell_back: bool = False
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of learning, for charts and logs.
+
+    step: how many steps have been taken, this one included.
+    loss: -reward + eta * concentration, with the concentration's sign as set.
+    reward: sum of weight x realised return over the stocks that have one; a simple fraction a month.
+    concentration: log N - entropy of the N tradable stocks' weights, in nats; 0 at equal weights.
+    effective_names: exp(entropy), from 1 to N.
+    gradient_norm: Euclidean norm over all trainable tensors.
+    drift: largest absolute difference between the weights decided and those recomputed for the step: exactly 0 on one
+        machine; small after a move to another, or where only the step ran in fp32.
+    fallbacks: 1 where the month ran again in fp32 because a number was not finite, else 0.
+    """
+
+    step: int
+    loss: float
+    reward: float
+    concentration: float
+    effective_names: float
+    gradient_norm: float
+    drift: float
+    fallbacks: int
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Everything that a restart needs of an allocator.
+
+    arrays: name -> array: parameters and the optimiser's moments.
+    step: steps taken so far.
+    decision: the open decision, or None.
+    extra: what the caller wants kept beside it (frozen selection, settings, history): JSON values, never read here.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    step: int
+    decision: Decision | None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Allocator(Protocol):
+    """Decides weights once a month and learns from what they earned."""
+
+    def decide(self, market: Market) -> NDArray[np.float64]:
+        """Weights (N,): at least 0, 0 where not tradable, sum 1. The decision stays open until `learn`; an older open
+        one is dropped unlearnt."""
+
+    def learn(self, returns: NDArray[np.float64]) -> StepReport:
+        """Learn from the open decision's realised returns, and close it.
+
+        returns: (N,) simple fractions a month, in the order of the decision's stocks. NaN means no return: the stock
+            drops out of the reward and the other weights are not rescaled.
+        Raises NoOpenDecisionError before a `decide` or the second time for one; ValueError for a wrong shape or an
+            infinite return. After an error the decision is still open and nothing has changed.
+        """
+
+    def state(self) -> State:
+        """A copy of everything that a restart needs; `extra` is empty."""
+
+    def restore(self, state: State) -> None:
+        """Go on from `state`, exactly. Raises ValueError, and changes nothing, where it belongs to another model."""

@@ -1,0 +1,109 @@
+"""A state as bytes and back: one safetensors payload with a block of JSON in its metadata. Never pickle, no torch.
+
+The bytes are a valid safetensors file. Its metadata holds a single entry, `checkpoint`, a JSON text with the schema
+version, a SHA-256 digest, and everything that is not an array. The digest covers every byte of the payload, with zeros
+in its own place.
+
+Parameters and both of AdamW's moments are kept to the bit in fp32, which is 12 bytes a trained number.
+"""
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from model.allocator import Decision, Market, State
+
+SCHEMA = 1
+MAX_BYTES = 1 << 30  # far above any state; what is larger is not one
+MAX_HEADER_BYTES = 1 << 22
+
+_BLANK = "0" * 64  # where the digest goes
+
+
+class CheckpointError(ValueError):
+    """Bytes that are no checkpoint, or not one that can be used; the message says why."""
+
+
+def pack(state: State) -> bytes:
+    """The checkpoint of a state. Equal states give equal bytes.
+
+    Raises CheckpointError where the state is too large, ValueError or TypeError where `extra` is not JSON.
+    """
+    arrays: dict[str, NDArray[Any]] = {f"state/{name}": array for name, array in state.arrays.items()}
+    content: dict[str, Any] = {
+        "sha256": _BLANK,  # first, see `_digest`
+        "schema": SCHEMA,
+        "step": state.step,
+        "decision": None,
+        "extra": dict(state.extra),
+    }
+    if state.decision is not None:
+        market = state.decision.market
+        arrays |= {
+            "decision/features": market.features,
+            "decision/tradable": market.tradable,
+            "decision/weights": state.decision.weights,
+        }
+        content["decision"] = {
+            "instant": market.instant.isoformat(),
+            "stocks": market.stocks,
+            "fell_back": state.decision.fell_back,
+        }
+    text = json.dumps(content, allow_nan=False)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    data = safetensors.numpy.save(contiguous, metadata={"checkpoint": text})
+    if len(data) > MAX_BYTES:
+        raise CheckpointError(f"the state takes {len(data):,} bytes, more than {MAX_BYTES:,}: lower lora_r")
+    return data.replace(_BLANK.encode(), _digest(data, _BLANK).encode(), 1)
+
+
+def unpack(data: bytes) -> State:
+    """The state in a checkpoint.
+
+    Raises CheckpointError for anything that `pack` of this schema has not made: truncated, altered, foreign, too large.
+    """
+    if len(data) > MAX_BYTES:
+        raise CheckpointError(f"the checkpoint has {len(data):,} bytes, more than any state: it is something else")
+    try:
+        content = json.loads(_header(data)["__metadata__"]["checkpoint"])
+        schema, stored = content["schema"], content["sha256"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CheckpointError("the bytes are no checkpoint, or its beginning is damaged: use an older one") from None
+    if not isinstance(stored, str) or _digest(data, stored) != stored:
+        raise CheckpointError("the checkpoint is truncated or altered (its SHA-256 differs): use an older one")
+    if schema != SCHEMA:
+        raise CheckpointError(f"the checkpoint has schema {schema!r} and this program reads {SCHEMA}: use another")
+    try:
+        arrays = safetensors.numpy.load(data)
+        kept = {name.removeprefix("state/"): arrays[name] for name in arrays if name.startswith("state/")}
+        decision = None
+        if content["decision"] is not None:
+            market = Market(
+                instant=datetime.fromisoformat(content["decision"]["instant"]),
+                stocks=tuple(content["decision"]["stocks"]),
+                features=arrays["decision/features"],
+                tradable=arrays["decision/tradable"],
+            )
+            decision = Decision(market, arrays["decision/weights"], content["decision"]["fell_back"])
+        return State(kept, content["step"], decision, content["extra"])
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the checkpoint is intact but not of schema {SCHEMA} ({error}): use another") from error
+
+
+def _header(data: bytes) -> Any:
+    """The JSON header of a safetensors payload: its length as 8 bytes, little-endian, and then its text."""
+    length = int.from_bytes(data[:8], "little")
+    if not 0 < length <= min(MAX_HEADER_BYTES, len(data) - 8):
+        raise ValueError("the header is longer than the payload")
+    return json.loads(data[8 : 8 + length])
+
+
+def _digest(data: bytes, stored: str) -> str:
+    """SHA-256 of the payload with zeros where its digest is stored: the first such text, as it opens the metadata."""
+    return hashlib.sha256(data.replace(stored.encode(), _BLANK.encode(), 1)).hexdigest()

@@ -1,0 +1,60 @@
+"""The network: features to one score a stock. The softmax over the scores is the portfolio.
+
+Axes: N stocks, L sessions, F indicators, D width of the encoder.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+from transformers.models.t5.modeling_t5 import T5Stack
+
+
+class Policy(nn.Module):
+    """Projection, frozen encoder with LoRA adapters, head.
+
+    Every stock is a sequence of its own: no stock's score depends on which others are scored with it. Stocks meet only
+    in the softmax, which is part of the objective.
+
+    encoder: as `backbone.load` and `backbone.add_adapters` leave it.
+    seed: every trainable tensor is drawn from a generator of its own, made of this seed and the tensor's name.
+    """
+
+    def __init__(self, encoder: T5Stack, n_features: int, *, seed: int) -> None:
+        super().__init__()
+        device = encoder.final_layer_norm.weight.device
+        with torch.device("meta"):  # shapes only: `_initial` has the values
+            self.projection = nn.Linear(n_features, encoder.config.d_model)
+            self.head = nn.Linear(encoder.config.d_model, 1, bias=False)  # the softmax would cancel a bias
+        self.encoder = encoder
+        for name, empty in self.trainable().items():
+            owner, _, leaf = name.rpartition(".")
+            setattr(self.get_submodule(owner), leaf, nn.Parameter(_initial(name, empty.shape, seed).to(device)))
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """All that learns: LoRA A and B of q, k, v, o in each layer, projection, head; fp32, by name."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores (N,) of features (N, L, F), both fp32."""
+        steps = self.projection(features)  # (N, L, F) -> (N, L, D)
+        hidden = self.encoder(inputs_embeds=steps).last_hidden_state  # (N, L, D)
+        scores: Tensor = self.head(hidden[:, -1]).squeeze(-1)  # last session: (N, D) -> (N,)
+        return scores
+
+
+def _initial(name: str, shape: torch.Size, seed: int) -> Tensor:
+    """The value that a trainable tensor starts from, drawn on the CPU so that every device starts from the same bits.
+
+    LoRA A and the projection start as torch and peft start linear maps, uniform in +-1/sqrt(inputs); LoRA B and the
+    bias at 0, so that the first decision is the frozen encoder's own. The head starts at a standard deviation of 1/D:
+    hidden states of order 1 then give scores of order 1/sqrt(D), close to equal weights, while, unlike at 0, gradients
+    reach everything below from the first step. Its size does not slow learning: AdamW divides it out.
+    """
+    name_and_seed = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(name_and_seed[:7], "little"))
+    if name == "head.weight":
+        return torch.randn(shape, generator=generator) / shape[-1]
+    if ".lora_B." in name or name == "projection.bias":
+        return torch.zeros(shape)
+    return (2 * torch.rand(shape, generator=generator) - 1) / shape[-1] ** 0.5

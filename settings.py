@@ -1,0 +1,165 @@
+"""Everything tunable, as LEAN parameters.
+
+LEAN parameters are texts: `config.json` holds them, `lean backtest --parameter KEY VALUE` and `lean optimize` replace
+them. `Settings.from_parameters` turns them into one frozen dataclass per concern and refuses what it does not know.
+The field metadata is the documentation: help text, range or choices, and where the default comes from.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import date
+from typing import Any
+
+
+class SettingsError(ValueError):
+    """A parameter that cannot be used; the message says which, why, and what would do."""
+
+
+def _setting(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The period, the money and the seed of a run."""
+
+    start: date = _setting(date(2009, 6, 1), "first day of the backtest, yyyy-mm-dd (paper: 2009-06-01)")
+    end: date = _setting(date(2019, 12, 31), "last day of the backtest, yyyy-mm-dd (paper: 2019-12-31)")
+    cash: float = _setting(1e9, "starting cash in US dollars (paper: 1,000,000,000)", low=1.0)
+    seed: int = _setting(
+        1, "seed of every random number: two runs with one seed give the same bits", low=0, high=2**31 - 1
+    )
+
+
+@dataclass(frozen=True)
+class UniverseSettings:
+    """Which stocks can be held."""
+
+    etf: str = _setting("SPY", "the ETF whose constituents are the universe (paper: SPY)")
+    n_stocks: int = _setting(100, "largest constituents by weight that are considered (paper: 100)", low=2, high=500)
+    min_stocks: int = _setting(
+        5, "with fewer usable stocks than this the month is sat out with the positions as they are", low=2
+    )
+
+
+@dataclass(frozen=True)
+class IndicatorSettings:
+    """What the model sees of each stock."""
+
+    window: int = _setting(21, "sessions in the window, L (paper: one month)", low=2, high=252)
+    n_indicators: int = _setting(41, "indicators kept of the 61 by VIF, F (paper: 41)", low=1, high=61)
+    max_vif: float = _setting(
+        0.0,
+        "drop indicators until no VIF exceeds this, in place of a fixed n_indicators; 0 switches it off",
+        low=0.0,
+    )
+    scaling: str = _setting(
+        "rank",
+        "rank across the stocks at each date; robust z-score across them; or z-score along the window as in the paper",
+        choices=("rank", "robust", "paper"),
+    )
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The network that turns features into weights."""
+
+    backbone: str = _setting(
+        "amazon/chronos-t5-large",
+        "a Chronos-T5 name on the Hugging Face hub, a local folder, or tiny-random (a control without pretraining)",
+    )
+    lora_r: int = _setting(8, "rank of the LoRA adapters on q, k, v and o", low=1, high=256)
+    lora_alpha: int = _setting(16, "scale of the LoRA adapters (effective scale: alpha / r)", low=1)
+    device: str = _setting("auto", "where the model runs; auto takes CUDA when it is there", choices=("auto", "cpu", "cuda"))
+    precision: str = _setting(
+        "auto",
+        "type of the frozen weights; auto is fp16 on CUDA (paper) and fp32 on a CPU",
+        choices=("auto", "fp16", "bf16", "fp32"),
+    )
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """The loss and the one step a month."""
+
+    entropy: str = _setting(
+        "diversify",
+        "sign of the concentration term: its prose (diversify), its printed formula (as_printed), or none (off)",
+        choices=("diversify", "as_printed", "off"),
+    )
+    eta: float = _setting(0.01, "weight of the concentration term (paper: 0.01)", low=0.0)
+    learning_rate: float = _setting(0.01, "AdamW learning rate (paper: 0.01)", low=0.0)
+    weight_decay: float = _setting(0.01, "AdamW weight decay (torch's default)", low=0.0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run; attribute names are the parameter names of `config.json`."""
+
+    run: RunSettings = RunSettings()
+    universe: UniverseSettings = UniverseSettings()
+    indicators: IndicatorSettings = IndicatorSettings()
+    model: ModelSettings = ModelSettings()
+    learning: LearningSettings = LearningSettings()
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> "Settings":
+        """Read LEAN parameters.
+
+        parameters: name -> text, as `QCAlgorithm.get_parameters` and `config.json` have them; missing names keep
+            their defaults, an empty text counts as missing.
+        Raises SettingsError for an unknown name (with the nearest known one), a text that is not of the
+            setting's type, a value out of its range, or values that contradict each other.
+        """
+        groups = {f.name: f.default_factory if f.default is MISSING else type(f.default) for f in fields(cls)}
+        known = {f.name: (group, f) for group, kind in groups.items() for f in fields(kind)}
+        chosen: dict[str, dict[str, Any]] = {group: {} for group in groups}
+        for name, text in parameters.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+                raise SettingsError(f"unknown parameter {name!r}: {hint}")
+            group, setting = known[name]
+            if str(text).strip():
+                chosen[group][name] = _parse(name, str(text).strip(), setting.type, setting.metadata)
+        settings = cls(**{group: kind(**chosen[group]) for group, kind in groups.items()})
+        if settings.run.end < settings.run.start:
+            raise SettingsError(f"end = {settings.run.end} lies before start = {settings.run.start}")
+        if settings.universe.min_stocks > settings.universe.n_stocks:
+            raise SettingsError(
+                f"min_stocks = {settings.universe.min_stocks} exceeds n_stocks = {settings.universe.n_stocks}"
+            )
+        return settings
+
+    def as_parameters(self) -> dict[str, str]:
+        """Every setting as the text that reads back to it; what `config.json` lists."""
+        flat = {f.name: getattr(getattr(self, g.name), f.name) for g in fields(self) for f in fields(getattr(self, g.name))}
+        return {
+            name: str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for name, v in flat.items()
+        }
+
+
+def _parse(name: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
+    try:
+        value = date.fromisoformat(text) if kind is date else kind(text)
+    except ValueError:
+        wanted = {int: "a whole number", float: "a number", date: "a date, yyyy-mm-dd"}[kind]
+        raise SettingsError(f"{name} = {text!r} is not {wanted}") from None
+    low, high, choices = metadata["low"], metadata["high"], metadata["choices"]
+    if choices and value not in choices:
+        raise SettingsError(f"{name} = {text!r} is not one of {', '.join(choices)}")
+    if kind is float and not math.isfinite(value):
+        raise SettingsError(f"{name} = {text} is not finite")
+    if (low is not None and value < low) or (high is not None and value > high):
+        between = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+        raise SettingsError(f"{name} = {text} is out of range: it must be {between}")
+    return value

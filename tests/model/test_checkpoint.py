@@ -1,0 +1,140 @@
+import dataclasses
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import N
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import SafetensorError, safe_open
+
+from model import Decision, Market, State, checkpoint
+from model.checkpoint import CheckpointError, pack, unpack
+
+EXTRA = {"selection": {"kept": ["RSI", "ADX"], "vif": [1.5, 2.25]}, "fingerprint": "ab12", "note": "0" * 64}
+
+
+@pytest.fixture(scope="module")
+def state(make_market) -> State:
+    weights = np.random.default_rng(0).dirichlet(np.ones(N))
+    arrays = {
+        "parameter/a": np.random.default_rng(1).standard_normal((3, 4)).astype(np.float32),
+        "exp_avg/a": np.array([[np.float32(1e-40)]]),  # denormal
+        "other": np.arange(6).reshape(2, 3).T,  # not contiguous
+    }
+    return State(arrays, 7, Decision(make_market(tradable=np.arange(N) > 2), weights, True), EXTRA)
+
+
+@pytest.fixture(scope="module")
+def data(state: State) -> bytes:
+    return pack(state)
+
+
+def test_everything_returns_to_the_bit(state: State, data: bytes) -> None:
+    back = unpack(data)
+    assert back.step == 7 and back.extra == EXTRA
+    assert back.arrays.keys() == state.arrays.keys()
+    for name, array in state.arrays.items():
+        assert back.arrays[name].dtype == array.dtype and np.array_equal(back.arrays[name], array)
+    assert back.decision is not None and state.decision is not None
+    assert back.decision.fell_back and np.array_equal(back.decision.weights, state.decision.weights)
+    for field in dataclasses.fields(Market):
+        assert np.array_equal(getattr(back.decision.market, field.name), getattr(state.decision.market, field.name))
+    assert pack(back) == data
+
+
+def test_a_state_without_a_decision_returns(state: State) -> None:
+    back = unpack(pack(State({}, 0, None)))
+    assert (back.arrays, back.step, back.decision, back.extra) == ({}, 0, None, {})
+
+
+def test_any_safetensors_reader_opens_a_checkpoint(data: bytes, state: State, tmp_path: Path) -> None:
+    (tmp_path / "state.safetensors").write_bytes(data)
+    with safe_open(tmp_path / "state.safetensors", framework="np") as file:
+        assert np.array_equal(file.get_tensor("state/parameter/a"), state.arrays["parameter/a"])
+        assert json.loads(file.metadata()["checkpoint"])["schema"] == 1
+
+
+def test_every_flipped_bit_is_noticed(data: bytes) -> None:
+    rng = np.random.default_rng(0)
+    for position in {*range(600), *rng.integers(0, len(data), 400).tolist(), len(data) - 1}:
+        broken = bytearray(data)
+        broken[position] ^= 1 << rng.integers(8)
+        with pytest.raises(CheckpointError):
+            unpack(bytes(broken))
+
+
+def test_truncated_and_lengthened_checkpoints_are_refused(data: bytes) -> None:
+    for length in [*range(0, 200), *range(200, len(data), 97), len(data) - 1]:
+        with pytest.raises(CheckpointError):
+            unpack(data[:length])
+    with pytest.raises(CheckpointError, match="truncated or altered"):
+        unpack(data + b"\0")
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_arbitrary_bytes_are_refused(noise: bytes) -> None:
+    with pytest.raises(CheckpointError):
+        unpack(noise)
+    header = len(noise).to_bytes(8, "little") + noise
+    with pytest.raises(CheckpointError):
+        unpack(header)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return pytest.fail, ("a pickle was executed",)
+
+
+def test_a_pickle_is_refused_unread() -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        unpack(pickle.dumps(Bomb()))
+    arrays = {"parameter/a": np.array([Bomb()], dtype=object)}
+    with pytest.raises(SafetensorError, match="dtype"):
+        pack(State(arrays, 0, None))
+
+
+def test_another_schema_is_refused_by_its_number(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "SCHEMA", 9)
+    newer = pack(state)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="has schema 9 and this program reads 1"):
+        unpack(newer)
+
+
+def test_what_is_too_large_is_refused(state: State, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "MAX_BYTES", len(data) - 1)
+    with pytest.raises(CheckpointError, match="lower lora_r"):
+        pack(state)
+    with pytest.raises(CheckpointError, match="more than any state"):
+        unpack(data)
+
+
+@pytest.mark.parametrize("nested", ["[" * 100_000, '{"a":' * 100_000])
+def test_deeply_nested_json_is_refused(nested: str) -> None:
+    header = json.dumps({"__metadata__": {"checkpoint": nested}}).encode()
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        unpack(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        unpack(len(nested).to_bytes(8, "little") + nested.encode())
+
+
+@pytest.mark.parametrize("extra", [{"a": float("nan")}, {"a": object()}])
+def test_what_json_cannot_hold_is_not_saved(extra: dict[str, object]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        pack(State({}, 0, None, extra))
+
+
+def test_a_learner_goes_on_from_bytes_as_if_nothing_had_happened(make_learner, make_market) -> None:
+    returns = np.random.default_rng(2).normal(0, 0.05, N)
+    one = make_learner()
+    one.decide(make_market())
+    one.learn(returns)
+    one.decide(make_market(1))
+    other = make_learner(seed=50)
+    other.restore(unpack(pack(one.state())))
+    assert one.learn(returns) == other.learn(returns)
+    assert pack(one.state()) == pack(other.state())

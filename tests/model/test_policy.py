@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+
+from model import backbone
+from model.policy import Policy
+
+LAYERS, F, D = 2, 3, 64
+
+
+def make(seed: int = 1, r: int = 8, dtype: torch.dtype = torch.float32) -> Policy:
+    encoder = backbone.load("tiny-random", dtype, torch.device("cpu"))
+    backbone.add_adapters(encoder, r=r, alpha=16)
+    return Policy(encoder, F, seed=seed)
+
+
+@pytest.fixture
+def features() -> torch.Tensor:
+    return torch.rand(6, 5, F, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_what_trains_is_lora_of_q_k_v_o_projection_and_head_in_fp32(dtype: torch.dtype) -> None:
+    policy = make(dtype=dtype)
+    attention = "encoder.block.{}.layer.0.SelfAttention.{}.lora_{}.default.weight"
+    adapters = {attention.format(i, linear, ab) for i in range(LAYERS) for linear in "qkvo" for ab in "AB"}
+    assert policy.trainable().keys() == adapters | {"projection.weight", "projection.bias", "head.weight"}
+    assert all(parameter.dtype == torch.float32 for parameter in policy.trainable().values())
+
+
+def test_initial_parameters_depend_on_the_seed_alone(features: torch.Tensor) -> None:
+    torch.manual_seed(1)
+    first = make(seed=4).trainable()
+    torch.manual_seed(2)
+    again, other = make(seed=4).trainable(), make(seed=5).trainable()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+def test_a_tensor_that_changes_shape_moves_no_other_initial_parameter() -> None:
+    eight, four = make(r=8).trainable(), make(r=4).trainable()
+    for name in ("projection.weight", "head.weight"):
+        assert torch.equal(eight[name], four[name])
+
+
+@torch.no_grad()
+def test_first_weights_are_close_to_equal(features: torch.Tensor) -> None:
+    weights = torch.softmax(make()(features), dim=0)
+    assert (weights * 6 - 1).abs().max() < 0.5  # scores of order 1 / sqrt(D) = 0.125
+
+
+def test_gradients_reach_every_trainable_tensor_but_lora_a_at_first(features: torch.Tensor) -> None:
+    policy = make()
+    policy(features)[0].backward()
+    for name, parameter in policy.named_parameters():
+        if not parameter.requires_grad:
+            assert parameter.grad is None, name
+        elif ".lora_A." in name:  # behind a B that is 0 at first
+            assert not parameter.grad.any(), name
+        else:
+            assert parameter.grad.any(), name
+
+
+@torch.no_grad()
+def test_the_first_scores_are_the_frozen_encoders_own(features: torch.Tensor) -> None:
+    policy = make()
+    bare = backbone.load("tiny-random", torch.float32, torch.device("cpu"))
+    hidden = bare(inputs_embeds=policy.projection(features)).last_hidden_state[:, -1]
+    torch.testing.assert_close(policy(features), policy.head(hidden)[:, 0], rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_score_does_not_depend_on_the_other_stocks(features: torch.Tensor) -> None:
+    policy = make()
+    scores = policy(features)
+    order = torch.tensor([3, 1, 5, 0, 4, 2])
+    torch.testing.assert_close(policy(features[order]), scores[order], rtol=0, atol=1e-6)
+    torch.testing.assert_close(policy(features[:2]), scores[:2], rtol=0, atol=1e-6)
+    changed = features.clone()
+    changed[0] = 9.0
+    torch.testing.assert_close(policy(changed)[1:], scores[1:], rtol=0, atol=1e-6)
+    assert policy(changed)[0] != scores[0]
+
+
+@torch.no_grad()
+def test_every_session_and_every_indicator_of_a_stock_counts(features: torch.Tensor) -> None:
+    policy = make()
+    scores = policy(features)
+    for step, column in np.ndindex(5, F):
+        changed = features.clone()
+        changed[0, step, column] += 0.5
+        assert policy(changed)[0] != scores[0], (step, column)

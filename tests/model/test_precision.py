@@ -1,0 +1,199 @@
+"""Number types and the watchdog. Overflow is injected on the CPU by hooks that act while the weights are in bf16."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from conftest import N
+
+from model import objective
+from model.checkpoint import pack
+from model.learner import OnlineLearner
+from model.precision import NonFiniteError, reproducible, resolve, run_finite, widened
+
+RETURNS = np.random.default_rng(9).normal(0, 0.05, N)
+ATTENTION = "encoder.block.1.layer.0.SelfAttention."
+LAYERS = [
+    "projection",
+    *(f"{ATTENTION}{linear}" for linear in "qkvo"),
+    *(f"{ATTENTION}{linear}.base_layer" for linear in "qkvo"),
+    f"{ATTENTION}v.lora_A.default",
+    f"{ATTENTION}o.lora_B.default",
+    "encoder.block.1.layer.0.layer_norm",
+    "encoder.block.0.layer.1.DenseReluDense.wi",
+    "encoder.block.0.layer.1.DenseReluDense.wo",
+    "encoder.block.0.layer.1",
+    "encoder.final_layer_norm",
+    "head",
+]
+
+
+def in_half(learner: OnlineLearner) -> bool:
+    return any(weight.dtype == torch.bfloat16 for weight in learner.policy.parameters())
+
+
+@contextmanager
+def overflow(learner: OnlineLearner, layer: str, value: float, when: Callable[[], bool]) -> Iterator[None]:
+    """One number of the layer's output is `value` while `when()`."""
+
+    def hook(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor | None:
+        if not when():
+            return None
+        output = output.clone()
+        output.view(-1)[3] = value
+        return output
+
+    handle = learner.policy.get_submodule(layer).register_forward_hook(hook)
+    yield
+    handle.remove()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_overflow_in_a_decision_makes_the_month_run_in_fp32(make_learner, make_market, unsettle, layer, value) -> None:
+    reference, learner = (unsettle(make_learner(precision="bf16")) for _ in range(2))
+    with widened(reference.policy):
+        wanted = reference.decide(make_market())
+        wanted_report = reference.learn(RETURNS)
+    with overflow(learner, layer, value, lambda: in_half(learner)):
+        assert np.array_equal(learner.decide(make_market()), wanted)
+    report = learner.learn(RETURNS)  # in fp32 as well, though nothing overflows any more
+    assert report.fallbacks == 1 and report.drift == 0
+    assert report.loss == wanted_report.loss
+    assert in_half(learner)
+    assert pack(learner.state()) == pack(reference.state())
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_overflow_in_a_step_makes_it_run_in_fp32_from_the_same_state(
+    make_learner, make_market, unsettle, layer
+) -> None:
+    reference, learner = (unsettle(make_learner(precision="bf16")) for _ in range(2))
+    reference.decide(make_market())
+    with widened(reference.policy):
+        reference.learn(RETURNS)
+    learner.decide(make_market())
+    with overflow(learner, layer, np.inf, lambda: in_half(learner)):
+        report = learner.learn(RETURNS)
+    assert report.fallbacks == 1
+    assert 0 < report.drift < 0.02  # the weights were decided in bf16
+    assert pack(learner.state()) == pack(reference.state())
+
+
+@pytest.mark.parametrize("name", ["projection.weight", f"{ATTENTION}q.lora_B.default.weight", "head.weight"])
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_makes_the_step_run_in_fp32(make_learner, make_market, name, value) -> None:
+    learner = make_learner(precision="bf16")
+    learner.decide(make_market())
+    learner.policy.trainable()[name].register_hook(lambda g: torch.full_like(g, value) if in_half(learner) else None)
+    report = learner.learn(RETURNS)
+    assert report.fallbacks == 1 and np.isfinite(report.gradient_norm)
+    assert all(parameter.isfinite().all() for parameter in learner.policy.trainable().values())
+
+
+def test_overflow_inside_the_backward_pass_makes_the_step_run_in_fp32(make_learner, make_market) -> None:
+    learner = make_learner(precision="bf16")
+    learner.decide(make_market())
+    layer = learner.policy.encoder.block[1].layer[1]
+    layer.register_full_backward_hook(lambda _, inputs, __: (inputs[0] * np.inf,) if in_half(learner) else None)
+    assert learner.learn(RETURNS).fallbacks == 1
+    assert all(parameter.isfinite().all() for parameter in learner.policy.trainable().values())
+
+
+def test_a_loss_that_is_not_finite_makes_the_step_run_in_fp32(make_learner, make_market, monkeypatch) -> None:
+    learner = make_learner(precision="bf16")
+    learner.decide(make_market())
+    terms = objective.terms
+
+    def spoilt(scores: torch.Tensor, *args: object, **kwargs: object) -> objective.Terms:
+        return terms(scores * np.inf if in_half(learner) else scores, *args, **kwargs)
+
+    monkeypatch.setattr(objective, "terms", spoilt)
+    report = learner.learn(RETURNS)
+    assert report.fallbacks == 1 and np.isfinite(report.loss)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_where_fp32_does_not_help_the_month_stops_with_nothing_changed(make_learner, make_market, precision) -> None:
+    learner = make_learner(precision=precision)
+    learner.decide(make_market())
+    before = pack(learner.state())
+    with overflow(learner, "encoder.final_layer_norm", np.inf, lambda: True):
+        with pytest.raises(NonFiniteError, match=r"activation at encoder.final_layer_norm, in fp32 too: nothing has"):
+            learner.decide(make_market(1))
+        with pytest.raises(NonFiniteError, match="in fp32 too"):
+            learner.learn(RETURNS)
+    assert pack(learner.state()) == before
+    assert learner.learn(RETURNS).drift == 0
+
+
+def test_a_real_overflow_of_fp16_is_caught(make_learner, make_market, unsettle) -> None:
+    learner = unsettle(make_learner(precision="fp16"))
+    assert learner.decide(make_market()).sum() == pytest.approx(1)
+    assert learner.learn(RETURNS).fallbacks == 0
+    with torch.no_grad():
+        learner.policy.encoder.block[0].layer[0].layer_norm.weight *= 1e5  # beyond fp16's 65504
+    assert learner.decide(make_market()).sum() == pytest.approx(1)
+    assert learner.learn(RETURNS).fallbacks == 1
+
+
+@pytest.mark.parametrize(("precision", "unit"), [("fp16", 2**-11), ("bf16", 2**-8)])
+def test_half_precision_gradients_agree_with_fp32(make_learner, make_market, unsettle, precision, unit) -> None:
+    # Returns this small leave nothing of any gradient in fp16 where the backward pass is not scaled. What remains is
+    # rounding, which two layers with strong adapters make some 20 times larger than one unit.
+    half, wide = (unsettle(make_learner(precision=precision, entropy="off")) for _ in range(2))
+    for learner in (half, wide):
+        learner.decide(make_market())
+    half.learn(RETURNS * 1e-5)
+    with widened(wide.policy):
+        wide.learn(RETURNS * 1e-5)
+    for name, parameter in half.policy.trainable().items():
+        other = wide.policy.trainable()[name].grad
+        assert (parameter.grad - other).norm() < 50 * unit * other.norm(), name
+
+
+def test_widening_and_narrowing_restores_every_bit(make_learner) -> None:
+    policy = make_learner(precision="fp16").policy
+    before = {name: weight.clone() for name, weight in policy.named_parameters()}
+    with widened(policy):
+        assert all(weight.dtype == torch.float32 for weight in policy.parameters())
+        assert all(torch.equal(weight, before[name].float()) for name, weight in policy.named_parameters())
+    assert all(
+        weight.dtype == before[name].dtype and torch.equal(weight, before[name])
+        for name, weight in policy.named_parameters()
+    )
+
+
+def test_an_error_that_is_not_about_numbers_is_not_tried_again(make_learner) -> None:
+    tries = []
+
+    def attempt() -> None:
+        tries.append(1)
+        raise KeyError("elsewhere")
+
+    with pytest.raises(KeyError):
+        run_finite(make_learner(precision="bf16").policy, attempt, widen=False)
+    assert len(tries) == 1
+
+
+def test_reproducible_arithmetic_ends_with_its_block() -> None:
+    matmul = torch.backends.cuda.matmul
+    before = (torch.are_deterministic_algorithms_enabled(), matmul.allow_fp16_reduced_precision_reduction)
+    with pytest.raises(KeyError), reproducible():
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not matmul.allow_fp16_reduced_precision_reduction
+        raise KeyError
+    assert before == (torch.are_deterministic_algorithms_enabled(), matmul.allow_fp16_reduced_precision_reduction)
+
+
+def test_auto_is_fp16_on_cuda_and_fp32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve("auto", "auto") == (torch.device("cpu"), torch.float32)
+    assert resolve("cpu", "bf16") == (torch.device("cpu"), torch.bfloat16)
+    with pytest.raises(RuntimeError, match="torch sees no CUDA device"):
+        resolve("cuda", "auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve("auto", "auto") == (torch.device("cuda"), torch.float16)
+    assert resolve("cpu", "auto") == (torch.device("cpu"), torch.float32)
