@@ -12,7 +12,9 @@ from model.checkpoint import pack, unpack
 from settings import Settings
 
 STATE_KEY = "online-portfolio/state"
-SESSIONS_OF_A_MONTH = 25  # a month has at most 23; two more, for a learning that had to wait
+# LEAN counts back in whole days from the last close, so that after an early close fewer sessions come than are asked
+# for, down to five for six: requests are generous, and what is not needed is not looked at.
+SESSIONS_OF_A_MONTH = 35
 
 
 class OnlinePortfolio(QCAlgorithm):
@@ -91,10 +93,7 @@ class OnlinePortfolio(QCAlgorithm):
         panel, stocks = self._panel()
         usable = int(panel.usable.sum())
         if usable < self._options.universe.min_stocks:
-            self.log(
-                f"{self.time:%Y-%m}: {usable} of {len(self._chosen)} stocks can be used, fewer than "
-                f"min_stocks = {self._options.universe.min_stocks}: the positions stay as they are"
-            )
+            self._hold(panel, usable)
             return
         features = scale(panel.values, panel.usable, self._options.indicators.scaling)
         market = MonthMarket(self.time, tuple(str(s.id) for s in stocks), features, panel.usable)
@@ -108,6 +107,19 @@ class OnlinePortfolio(QCAlgorithm):
         self._left_out = len(self._chosen) - usable
         self._save()
 
+    def _hold(self, panel, usable):
+        """Sit a month out, and say why."""
+        if not self._chosen:
+            why = f"no constituents of {self._etf.value} have arrived yet"
+        else:
+            why = (
+                f"{usable} of {len(self._chosen)} stocks can be used, fewer than min_stocks = "
+                f"{self._options.universe.min_stocks}"
+            )
+            if panel.reasons:
+                why += f" (the first one {next(iter(panel.reasons.values()))})"
+        self.log(f"{self.time:%Y-%m}: {why}: the positions stay as they are")
+
     def _panel(self):
         """The indicators of all members that can be traded; with the first of them the selection is made."""
         stocks = [
@@ -116,7 +128,7 @@ class OnlinePortfolio(QCAlgorithm):
             if s in self.securities and self.securities[s].is_tradable and self.securities[s].price > 0
         ]
         window = self._options.indicators.window
-        history = self.history(stocks, required_bars(window), Resolution.DAILY)
+        history = self.history(stocks, required_bars(window) * 5 // 4, Resolution.DAILY)
         bars = Bars.from_history(history, stocks)
         if self._selection is not None:
             return compute(bars, window, self._selection.names), stocks

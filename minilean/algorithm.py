@@ -1,6 +1,5 @@
 """`QCAlgorithm` as a Python algorithm sees it: LEAN's names and return values over the host's own rooms."""
 
-import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -10,11 +9,11 @@ import pandas as pd
 
 from minilean.calendar import MarketCalendar, to_utc
 from minilean.data import Constituent
-from minilean.decimals import EXACT, ZERO, from_float
+from minilean.decimals import ZERO, from_float, to_double
 from minilean.errors import AlgorithmError, NotInHost
 from minilean.history import TradeBar
 from minilean.objectstore import ObjectStore
-from minilean.orders import Order, OrderEvent, OrderStatus, OrderType
+from minilean.orders import LeanEnum, Order, OrderEvent, OrderStatus, OrderType
 from minilean.schedule import DateRule, DateRules, ScheduledEvent, TimeRule, TimeRules
 from minilean.securities import Security
 from minilean.symbols import Symbol
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from minilean.engine import Engine
 
 
-class Resolution(enum.IntEnum):
+class Resolution(LeanEnum):
     TICK = 0
     SECOND = 1
     MINUTE = 2
@@ -32,7 +31,7 @@ class Resolution(enum.IntEnum):
     DAILY = 4
 
 
-class DataNormalizationMode(enum.IntEnum):
+class DataNormalizationMode(LeanEnum):
     RAW = 0
     ADJUSTED = 1
     SPLIT_ADJUSTED = 2
@@ -43,13 +42,13 @@ class DataNormalizationMode(enum.IntEnum):
     SCALED_RAW = 7
 
 
-class AlgorithmMode(enum.IntEnum):
+class AlgorithmMode(LeanEnum):
     LIVE = 0
     BACKTESTING = 1
     RESEARCH = 2
 
 
-class DayOfWeek(enum.IntEnum):
+class DayOfWeek(LeanEnum):
     SUNDAY = 0
     MONDAY = 1
     TUESDAY = 2
@@ -59,35 +58,29 @@ class DayOfWeek(enum.IntEnum):
     SATURDAY = 6
 
 
-class OrderDirection(enum.IntEnum):
+class OrderDirection(LeanEnum):
     BUY = 0
     SELL = 1
     HOLD = 2
 
 
-class DelistingType(enum.IntEnum):
+class DelistingType(LeanEnum):
     WARNING = 0
     DELISTED = 1
 
 
-class SplitType(enum.IntEnum):
+class SplitType(LeanEnum):
     WARNING = 0
     SPLIT_OCCURRED = 1
 
 
-class SecurityType(enum.IntEnum):
+class SecurityType(LeanEnum):
     BASE = 0
     EQUITY = 1
 
 
 class Market:
     USA = "usa"
-
-
-def to_double(x: Decimal) -> float:
-    """The Python float of a .NET decimal: its integer, rounded to a double, over a power of ten."""
-    scale = -int(x.as_tuple().exponent)
-    return float(int(x.scaleb(scale, EXACT))) / 10.0**scale if scale > 0 else float(x)
 
 
 def _raw(mode: DataNormalizationMode) -> bool:

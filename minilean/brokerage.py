@@ -178,7 +178,8 @@ class Brokerage:
             self.warn_once(
                 "Warning: market orders on daily resolution data sent during market hours are automatically converted "
                 "into MarketOnClose orders (or MarketOnOpen near the close) to avoid filling at the stale previous "
-                "close. Note: in live trading this conversion does not happen."
+                "close. Note: in live trading this conversion is not applied, as the order fills at the current "
+                "market price."
             )
         in_time = now <= self._calendar.close(now.date()) - MARKET_ON_CLOSE_BUFFER
         return self.submit(OrderType.MARKET_ON_CLOSE if in_time else OrderType.MARKET_ON_OPEN, security, quantity, tag)

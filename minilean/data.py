@@ -147,6 +147,12 @@ class DailyBars:
             (date.fromordinal(int(self.ordinals[row])), self.price(self.close, row, True)) for row in range(begin, end)
         ]
 
+    def period(self) -> tuple[date, date] | None:
+        """Days of the first and the last bar; None without any."""
+        if not len(self):
+            return None
+        return date.fromordinal(int(self.ordinals[0])), date.fromordinal(int(self.ordinals[-1]))
+
     def last_row_before(self, day: date) -> int:
         """Row of the last bar before that day; -1 if there is none."""
         return int(np.searchsorted(self.ordinals, day.toordinal(), side="left")) - 1

@@ -53,6 +53,15 @@ def from_float(x: float | int | str) -> Decimal:
     return normalise(Decimal(str(x)))
 
 
+def to_double(x: Decimal) -> float:
+    """The Python float of a .NET decimal: its low 64 and high 32 bits, each a double, added, over a power of ten."""
+    scale = -int(x.as_tuple().exponent)
+    integer = int(x.scaleb(scale, EXACT))
+    high, low = divmod(abs(integer), 2**64)
+    value = (float(low) + float(high) * 2.0**64) / 10.0**scale
+    return -value if integer < 0 else value
+
+
 def plain(x: Decimal) -> Decimal:
     """x without a positive exponent (.NET has none): 1E+3 becomes 1000."""
     return x if int(x.as_tuple().exponent) <= 0 else EXACT.quantize(x, ONE)
@@ -65,7 +74,10 @@ def normalise(x: Decimal) -> Decimal:
 
 def round_half_even(x: Decimal, places: int) -> Decimal:
     """Round to places; as in .NET never adds digits: 2.5 stays 2.5."""
-    return x if -int(x.as_tuple().exponent) <= places else EXACT.quantize(x, _UNITS[places])
+    rounded = EXACT.quantize(x, _UNITS[places])
+    if rounded != x:
+        return rounded
+    return x if -int(x.as_tuple().exponent) <= places else rounded
 
 
 def round_half_up(x: Decimal, places: int) -> Decimal:

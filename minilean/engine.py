@@ -1,6 +1,7 @@
 """The loop over slices: who does what in which order at one moment of a backtest."""
 
 import decimal
+import time as time_module
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -25,12 +26,11 @@ from minilean.algorithm import (
     UniverseSettings,
     _daily_only,
     _raw,
-    to_double,
 )
 from minilean.brokerage import Brokerage, OrderSettings
 from minilean.calendar import to_new_york, to_utc
 from minilean.data import DataFolder
-from minilean.decimals import EXACT, ZERO, from_float
+from minilean.decimals import EXACT, ZERO, from_float, to_double
 from minilean.errors import AlgorithmError, DataError, HostError
 from minilean.failures import Failure, describe
 from minilean.history import History
@@ -44,6 +44,8 @@ from minilean.symbols import Symbol
 from minilean.universe import Changes, CorporateAction, Subscriptions, Universe
 
 MIDNIGHT = time(0, 0)
+LOCAL_NAME = "local"
+"""What LEAN calls a backtest that was given no name."""
 _ONE_DAY = timedelta(days=1)
 _RENAMED = "Open order cancelled on symbol changed event"
 
@@ -95,9 +97,11 @@ class Engine:
         self.initialized = False
         self.failure: Failure | None = None
         self._messages: list[tuple[int, datetime, str]] = []
+        self._previous = ["", ""]
         self._warned: set[str] = set()
         self._quit = False
         self._sliced = False
+        self._points = 0
 
         self.portfolio = Portfolio()
         self.portfolio.cash = Decimal(100_000)
@@ -218,10 +222,10 @@ class Engine:
         self._say(2, message)
 
     def error(self, message: str) -> None:
-        self._say(1, message)
+        self._say_once_in_a_row(1, message)
 
     def debug(self, message: str) -> None:
-        self._say(0, message)
+        self._say_once_in_a_row(0, message)
 
     def warn_once(self, message: str) -> None:
         if message not in self._warned:
@@ -230,6 +234,11 @@ class Engine:
 
     def _say(self, queue: int, message: str) -> None:
         self._messages.append((queue, self.now, message))
+
+    def _say_once_in_a_row(self, queue: int, message: str) -> None:
+        if message != self._previous[queue]:
+            self._previous[queue] = message
+            self._say(queue, message)
 
     def _flush_log(self) -> None:
         """Write out what was said since the last time: as in LEAN debug messages first, then errors, then logs."""
@@ -258,6 +267,7 @@ class Engine:
 
         Raises HostError where it cannot start: the data cannot be used, or the period has no session.
         """
+        began = time_module.perf_counter()
         try:
             self._initialize()
             self._loop()
@@ -268,6 +278,14 @@ class Engine:
                 raise
             self.failure = Failure(f"{self.now:%Y-%m-%d %H:%M:%S} {error}", str(error))
             self.recorder.finish(to_utc(self.now), daily=None)
+        self._flush_log()
+        if self.initialized:
+            spent = time_module.perf_counter() - began
+            points = self._points
+            self.debug(
+                f"Algorithm Id:({self.name}) completed in {spent:.2f} seconds at {points / spent / 1000:.0f}k data "
+                f"points per second. Processing total of {points:,} data points."
+            )
         self._flush_log()
         return self.failure
 
@@ -314,7 +332,7 @@ class Engine:
         spy = self.data.resolve("SPY", self.start)
         self._benchmark = Benchmark(self.data, self._benchmark_symbol or spy)
         recorder = Recorder(
-            name=self.name,
+            name=LOCAL_NAME,
             start=self.start,
             end=self.end,
             cash=self.portfolio.cash,
@@ -348,6 +366,18 @@ class Engine:
             raise DataError(f"the algorithm's end date {self.end} lies before its start date {self.start}")
         if not self.calendar.sessions(self.start, self.end):
             raise DataError(f"there is no session from {self.start} to {self.end} in the market-hours database")
+        spy = self.data.daily(self.data.resolve("SPY", self.start).id)
+        first, last = spy.period() or (None, None)
+        if first is None or last is None:
+            raise DataError(f"{self.data.folder} has no SPY bars: every backtest needs them, for the benchmark")
+        if self.end < first or self.start > last:
+            raise DataError(
+                f"{self.data.folder} has no SPY bars from {self.start} to {self.end}: they go from {first} to {last}"
+            )
+        if self.calendar.next_session(self.start) < first:
+            self.debug(f"the first SPY bar is of {first}: nothing can be traded before")
+        if self.calendar.previous_session(self.end) > last:
+            self.debug(f"the last SPY bar is of {last}: prices stand still after it")
 
     def _latest_ticker(self, symbol: Symbol) -> str:
         file = self.data.map_file(symbol.id)
@@ -415,6 +445,7 @@ class Engine:
                 updated.append(security)
                 if security.quantity:
                     self.results().mark(security)
+        self._points += len(updated)
         self.portfolio.invalidate()
         self._guard(self.brokerage.scan)
         self._events(moment)

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from minilean.calendar import CLOSE
 from minilean.data import DailyBars, DataFolder
 from minilean.symbols import Symbol
 
+FIRST_YEAR = 1997
+"""No data folder of US equities goes back further."""
 COLUMNS = ("close", "high", "low", "open", "volume")
 
 
@@ -49,9 +52,27 @@ class History:
         self._ends: NDArray[np.datetime64] = np.empty(0, dtype="datetime64[ns]")
 
     def last_sessions(self, count: int) -> tuple[int, int]:
-        """Positions [first, after) in the session grid of the last `count` sessions that are over by now."""
-        after = self._position(self._now())
-        return max(0, after - count), after
+        """Positions [first, after) in the session grid of the last `count` sessions that are over by now.
+
+        LEAN steps back from the close in whole days and counts those in which the market was open. After an early
+        close that is 13:00, and a Friday's afternoon makes its Saturday count: fewer sessions come back than asked
+        for.
+        """
+        now = self._now()
+        after = self._position(now)
+        close = self._calendar.close(now.date())
+        if not self._calendar.is_session(now.date()) or now < close or close.time() == CLOSE:
+            return max(0, after - count), after
+        while count > 0 and close.year > FIRST_YEAR:
+            before = close - timedelta(days=1)
+            count -= any(
+                self._calendar.is_session(day)
+                and self._calendar.open(day) < close
+                and before < self._calendar.close(day)
+                for day in (before.date(), close.date())
+            )
+            close = before
+        return self._position(close), after
 
     def between(self, start: datetime, end: datetime) -> tuple[int, int]:
         """Positions of the sessions that end after `start` and not after `end` or now."""
@@ -66,7 +87,7 @@ class History:
         if len(self._grid) and self._grid[-1] >= until.toordinal():
             return
         last = date(until.year + 1, 12, 31)
-        days = self._calendar.sessions(date(1997, 12, 31), last)
+        days = self._calendar.sessions(date(FIRST_YEAR, 12, 31), last)
         self._grid = np.array([day.toordinal() for day in days], dtype=np.int64)
         self._ends = np.array([self._calendar.close(day) for day in days], dtype="datetime64[ns]")
         self._rows.clear()

@@ -12,13 +12,23 @@ from minilean.decimals import EXACT, ZERO, normalise, number, smart, text
 from minilean.symbols import Symbol
 
 
-class OrderType(enum.IntEnum):
+class LeanEnum(enum.IntEnum):
+    """An enumeration of LEAN's: a number whose text is its name."""
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __format__(self, specification: str) -> str:
+        return format(self.name, specification)
+
+
+class OrderType(LeanEnum):
     MARKET = 0
     MARKET_ON_OPEN = 4
     MARKET_ON_CLOSE = 5
 
 
-class OrderStatus(enum.IntEnum):
+class OrderStatus(LeanEnum):
     NEW = 0
     SUBMITTED = 1
     PARTIALLY_FILLED = 2
@@ -133,5 +143,5 @@ def order_list_hash(orders: Iterable[Order]) -> str:
 
 def iso(time: datetime) -> str:
     """UTC text as LEAN writes it: fractions only where there are any, without trailing zeros."""
-    fraction = f".{time.microsecond:06d}".rstrip("0") if time.microsecond else ""
-    return f"{time:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+    written = time.isoformat()
+    return (written.rstrip("0") if time.microsecond else written) + "Z"

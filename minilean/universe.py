@@ -144,9 +144,14 @@ class Subscriptions:
         return not security.quantity and not self._has_open_orders(security.symbol)
 
     def delist(self, securities: Iterable[Security]) -> Changes:
-        """Take delisted securities out; their price stays until the position is sold."""
+        """Take delisted securities out; their price stays until the position is sold.
+
+        Those that were not chosen any more have been reported as removed already.
+        """
         changes = Changes()
         for security in _by_ticker(securities):
+            if self._is_member(security):
+                changes.removed.append(security)
             security.is_delisted = True
             security.is_tradable = False
             self._portfolio.active().remove(security)
@@ -154,7 +159,6 @@ class Subscriptions:
             self.hand_picked.pop(security.symbol.sid, None)
             for universe in self.universes:
                 universe.members.pop(security.symbol.sid, None)
-            changes.removed.append(security)
         return changes
 
     def _is_member(self, security: Security) -> bool:
@@ -242,13 +246,14 @@ class Subscriptions:
                 at(day, CorporateAction("split", security, row.day, factor, row.reference_price))
 
     def due(self, day: date) -> list[CorporateAction]:
-        """What happens at 00:00 of that day to securities that are subscribed and were so in time."""
-        return [
+        """What happens at 00:00 of that day to securities that are subscribed and were so in time, by ticker."""
+        due = [
             action
             for action in self.agenda.pop(day, ())
             if action.security in self._portfolio.active()
             and self.feeds[action.security.symbol.sid].subscribed <= action.since
         ]
+        return sorted(due, key=lambda action: action.security.symbol.value)
 
 
 def _by_ticker(securities: Iterable[Security]) -> list[Security]:

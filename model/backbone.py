@@ -8,6 +8,7 @@ loading needs little more memory than what is kept. There is no token embedding 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import torch
@@ -42,7 +43,7 @@ def load(name: str, dtype: torch.dtype, device: torch.device) -> T5Stack:
     """
     config, read = _tiny_random() if name == TINY_RANDOM else _checkpoint(name)
     with torch.device("meta"):  # the architecture alone: shapes, no memory
-        encoder = T5Stack(config)
+        encoder: T5Stack = T5Stack(config)  # type: ignore[no-untyped-call]
     for key, empty in list(encoder.named_parameters()):
         try:
             tensor = read(key)
@@ -59,7 +60,8 @@ def load(name: str, dtype: torch.dtype, device: torch.device) -> T5Stack:
     for module in encoder.modules():
         if isinstance(module, nn.Linear):
             module.register_forward_pre_hook(_cast_input)
-    return encoder.eval()
+    encoder.eval()  # type: ignore[no-untyped-call]
+    return encoder
 
 
 def add_adapters(encoder: T5Stack, *, r: int, alpha: int) -> None:
@@ -82,17 +84,17 @@ def _cast_input(linear: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
     return (inputs[0].to(linear.weight.dtype),)
 
 
-def _encoder_config(config: T5Config) -> T5Config:
-    config.is_decoder = config.is_encoder_decoder = config.use_cache = False
-    config.dropout_rate = 0.0  # the same network decides and learns
-    return config
+def _encoder_config(config: dict[str, Any]) -> T5Config:
+    # Without dropout even in training mode: the same network decides and learns.
+    config = config | {"is_encoder_decoder": False, "use_cache": False, "dropout_rate": 0.0}
+    return T5Config(**config)  # type: ignore[no-untyped-call]
 
 
 def _tiny_random() -> tuple[T5Config, Reader]:
-    config = _encoder_config(T5Config(d_model=64, d_kv=16, d_ff=128, num_heads=4, num_layers=2, vocab_size=1))
+    config = _encoder_config({"d_model": 64, "d_kv": 16, "d_ff": 128, "num_heads": 4, "num_layers": 2})
     with torch.random.fork_rng(devices=[]):  # its own seed, whatever the run's is, and the caller's stream untouched
         torch.manual_seed(0)
-        weights = T5Stack(config).state_dict()
+        weights = T5Stack(config).state_dict()  # type: ignore[no-untyped-call]
     return config, weights.__getitem__
 
 
@@ -116,9 +118,10 @@ def _checkpoint(name: str) -> tuple[T5Config, Reader]:
     def read(key: str) -> Tensor:
         # An open safetensors file is a memory map: every page read through it counts as resident until it is closed.
         with safe_open(paths[f"encoder.{key}"], framework="pt") as file:
-            return file.get_tensor(f"encoder.{key}")
+            tensor: Tensor = file.get_tensor(f"encoder.{key}")
+            return tensor
 
-    return _encoder_config(T5Config.from_dict(config)), read
+    return _encoder_config(config), read
 
 
 def _paths_by_tensor(name: str) -> dict[str, Path]:

@@ -177,7 +177,7 @@ class OnlineLearner:
         # factor is a power of two, so that multiplying and dividing are exact.
         largest = float(slope.abs().max()) * float(self.policy.head.weight.detach().abs().max())
         scale = 2.0 ** (BACKWARD_EXPONENT - math.frexp(largest)[1]) if largest else 1.0
-        scores.backward(slope * scale)
+        torch.autograd.backward(scores, slope * scale)
         gradients = [parameter.grad for parameter in self.policy.trainable().values() if parameter.grad is not None]
         for tensor in gradients:
             tensor /= scale

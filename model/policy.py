@@ -4,6 +4,7 @@ Axes: N stocks, L sessions, F indicators, D width of the encoder.
 """
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor, nn
@@ -57,4 +58,4 @@ def _initial(name: str, shape: torch.Size, seed: int) -> Tensor:
         return torch.randn(shape, generator=generator) / shape[-1]
     if ".lora_B." in name or name == "projection.bias":
         return torch.zeros(shape)
-    return (2 * torch.rand(shape, generator=generator) - 1) / shape[-1] ** 0.5
+    return (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(shape[-1])

@@ -10,7 +10,8 @@ from minilean.securities import Security
 
 _HOURLY_SHARE = Decimal("0.05")
 _NEW_WEIGHT, _OLD_WEIGHT = Decimal("0.33"), Decimal("0.66")
-_SESSION_MINUTES = 390
+_HALF_SESSION = timedelta(minutes=195)
+_HALF_SESSION_MINUTES = Decimal(195)
 _SLOWEST = Decimal("0.2")
 _FORGET = timedelta(days=30)
 _THOUSAND = Decimal(1000)
@@ -67,8 +68,7 @@ class CapacityEstimate:
         if slot is not None:
             asset = self._slots[slot]
             assert asset is not None
-            minutes = divide(Decimal(int((utc - asset.last_fill).total_seconds())), Decimal(60))
-            asset.discount = min(ONE, max(_SLOWEST, divide(2 * minutes, Decimal(_SESSION_MINUTES))))
+            asset.discount = _discount(utc - asset.last_fill)
             return asset
         asset = _Asset(security, utc)
         if self._free:
@@ -126,3 +126,11 @@ class CapacityEstimate:
                 self._slots[slot] = None
                 self._free.append(slot)
         self._next = utc.date() + self._period
+
+
+def _discount(pause: timedelta) -> Decimal:
+    """How much of a bar's volume counts after a pause since the last fill: all of it from half a session on."""
+    if pause >= _HALF_SESSION:
+        return ONE
+    minutes = divide(Decimal(int(pause.total_seconds())), Decimal(60))
+    return max(_SLOWEST, divide(minutes, _HALF_SESSION_MINUTES))

@@ -100,7 +100,8 @@ def bucket(name: str) -> int:
 
 def in_table_order(names: Iterable[str]) -> list[str]:
     """Names, given in order of creation, as LEAN's hash table lists them: by bucket, in a bucket the newest first."""
-    return sorted(reversed(list(names)), key=bucket)
+    newest_first = list(names)[::-1]
+    return sorted(newest_first, key=bucket)
 
 
 def _rotate(h: int) -> int:

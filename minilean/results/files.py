@@ -1,10 +1,9 @@
 """LEAN's result files: its names, keys, order and layout, written whole or not at all."""
 
 import json
-import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from minilean.results.trades import Trade
 
 HOST = "minilean"
 _DAY = 86_400
+_EPOCH = datetime(1970, 1, 1)
 _STATUS = {
     OrderStatus.NEW: "new",
     OrderStatus.SUBMITTED: "submitted",
@@ -77,7 +77,6 @@ def _trade(trade: Trade) -> str:
     ticker = json.dumps(symbol.value)
     # LEAN draws a random id; this one is the same in every run.
     key = f"{trade.order_ids[0]}-{trade.order_ids[1]}-{symbol.sid}"
-    duration = (trade.exit_time - trade.entry_time).total_seconds()
     return f"""      {{
         "id": "{uuid.uuid5(uuid.NAMESPACE_OID, key)}",
         "symbols": [
@@ -97,7 +96,7 @@ def _trade(trade: Trade) -> str:
         "totalFees": {number(trade.total_fees)},
         "mae": {number(trade.mae)},
         "mfe": {number(trade.mfe)},
-        "duration": "{time_span(int(duration) * 10_000_000)}",
+        "duration": "{time_span(trade.ticks)}",
         "endTradeDrawdown": {number(trade.end_trade_drawdown)},
         "isWin": {"true" if trade.profit_loss > 0 else "false"},
         "orderIds": [
@@ -125,7 +124,7 @@ def _event(event: OrderEvent, identity: str, prefix: str) -> str:
         f'{{"id":{prefix}-{order.id}-{event.id}","algorithmId":{identity},"orderId":{order.id},'
         f'"orderEventId":{event.id},"symbol":{json.dumps(order.symbol.sid)},'
         f'"symbolValue":{json.dumps(order.symbol.value)},"symbolPermtick":{json.dumps(order.symbol.id.symbol)},'
-        f'"time":{event.time.replace(tzinfo=UTC).timestamp()!r},"status":"{_STATUS[event.status]}",{fee}'
+        f'"time":{(event.time - _EPOCH).total_seconds()!r},"status":"{_STATUS[event.status]}",{fee}'
         f'"fillPrice":{number(normalise(event.fill_price))},"fillPriceCurrency":{currency},'
         f'"fillQuantity":{event.fill_quantity}.0,"direction":"{"buy" if order.quantity > 0 else "sell"}",{message}'
         f'"isAssignment":false,"quantity":{event.quantity}.0}}'
@@ -154,7 +153,7 @@ def summary_equity(equity: Series) -> Series:
         open_ = Decimal(truncate(part[0][0]))
         high = Decimal(truncate(max(max(candle) for candle in part)))
         low = Decimal(truncate(min(min(candle) for candle in part)))
-        last = Decimal(truncate(candles[i][3]))
+        last = candles[i][3]
         start_time, start_value = equity.times[first - 1], part[0][0]
         while moment <= equity.times[i]:
             share = Decimal(moment - start_time) / Decimal(equity.times[i] - start_time)
@@ -173,6 +172,4 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
     with part.open("w", encoding="utf-8", newline="\n") as handle:
         handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
     part.replace(path)

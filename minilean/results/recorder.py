@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 from minilean.calendar import to_utc
-from minilean.decimals import EXACT, ZERO, divide, fit, number, round_half_even, round_half_up, smart
+from minilean.decimals import EXACT, ZERO, divide, fit, normalise, number, round_half_even, round_half_up, smart
 from minilean.orders import Order, OrderEvent, iso
 from minilean.results import files
 from minilean.results.analysis import Curves, findings
 from minilean.results.capacity import CapacityEstimate
 from minilean.results.charts import BAR, CANDLE, LINE, TREEMAP, Chart, Series, in_table_order
 from minilean.results.statistics import (
-    PORTFOLIO_FIELDS,
     TRADING_DAYS,
     Samples,
     TradeTable,
@@ -114,6 +113,8 @@ class Recorder:
         self._benchmarks: list[Decimal] = []
         self._turnover: list[Decimal] = []
         self._candle: list[Decimal] | None = None
+        self._candle_total: Decimal | None = None
+        self._candle_value = ZERO
         self._next_sample: datetime | None = None
         self._sample_period = max(timedelta(minutes=4), ((end - start) + timedelta(days=1)) / EQUITY_POINTS)
         self._first = _unix(to_utc(datetime.combine(start, time())))
@@ -131,6 +132,7 @@ class Recorder:
         self._exposure: tuple[str, str] = ("0.0", "0.0")
         self._margin_points: list[tuple[Series, str]] = []
         self._margin_sum = ZERO
+        self._texts: dict[str, str] = {}
         self._margin_used: dict[int, Decimal] = {}
         self._plots: list[tuple[int, str, str, str]] = []
         self._custom_series: set[tuple[str, str]] = set()
@@ -151,7 +153,7 @@ class Recorder:
         self._capacity.fill(security, event.time, volume)
         if quantity_before and (quantity_before > 0) != (quantity > 0):
             closed = min(abs(quantity), abs(quantity_before)) * (1 if quantity_before > 0 else -1)
-            profit = fit(EXACT.multiply(price - average_before, closed))
+            profit = fit(fit(EXACT.multiply(price, closed)) - fit(EXACT.multiply(average_before, closed)))
             self._closed_profit = fit(self._closed_profit + profit)
             self._record_profit(event.time, fit(profit - 2 * (event.fee or ZERO)))
 
@@ -237,8 +239,14 @@ class Recorder:
         self._capacity.snapshot(utc, self._portfolio.total_value(), forced=forced)
 
     def _update_candle(self) -> list[Decimal]:
-        value = round_half_even(self._portfolio.total_value(), 4)
+        total = self._portfolio.total_value()
         candle = self._candle
+        if total is not self._candle_total:
+            self._candle_total = total
+            self._candle_value = round_half_even(total, 4)
+        elif candle is not None:
+            return candle
+        value = self._candle_value
         if candle is None:
             candle = self._candle = [value] * 4
         else:
@@ -249,11 +257,12 @@ class Recorder:
 
     def _sample_equity(self, now: int) -> None:
         """Close the candle; the point is dropped if there is one of that time, the candle is not kept."""
-        values = [smart(value) for value in self._candle or self._update_candle()]
+        candle = self._candle or self._update_candle()
         self._candle = None
         if not self._equity.times or now > self._equity.times[-1]:
-            self._equity.add(now, ",".join(map(number, values)))
-            self._closes.append(values[3])
+            known = {value: smart(value) for value in candle}
+            self._equity.add(now, ",".join([number(known[value]) for value in candle]))
+            self._closes.append(known[candle[3]])
 
     def _sample(self, now: int, benchmark: Decimal) -> None:
         total = self._portfolio.total_value()
@@ -320,41 +329,48 @@ class Recorder:
 
     def _value_holdings(self, now: int, held: Sequence[_Position], total: Decimal) -> None:
         values = [quantity * price for _, quantity, price, _ in held]
-        sides = (sum((v for v in values if v > 0), ZERO), sum((v for v in values if v < 0), ZERO))
+        short = sum([value for value in values if value < 0], ZERO)
+        sides = (sum(values, ZERO) - short, short)
         ratios = [smart(round_half_even(divide(side, total), 4)) if total else ZERO for side in sides]
         self._exposure = (number(ratios[0]), number(ratios[1]))
         if not held or not total:
             return
+        bases = {leverage: leverage * total / _HUNDRED for leverage in {position[3] for position in held}}
+        margins = [
+            _FOUR_DIGITS.divide(abs(value), bases[position[3]]) for value, position in zip(values, held, strict=True)
+        ]
         before = self._margin_points
-        self._margin_points = self._rank_margins(held, values, total)
-        self._margin_sum = sum((Decimal(point) for _, point in self._margin_points), ZERO)
+        self._margin_points = self._rank_margins(held, margins)
+        self._margin_sum = sum(margins, ZERO)
         shown = {series for series, _ in self._margin_points}
         for series, _ in before:
             if series not in shown and series.times[-1] != now and series.points[-1] != "null":
                 series.add(now, "null")
 
-    def _rank_margins(
-        self, held: Sequence[_Position], values: Sequence[Decimal], total: Decimal
-    ) -> list[tuple[Series, str]]:
-        """Maintenance margin in percent of the portfolio, four digits, of the largest forty; the rest as one."""
-        bases = {leverage: leverage * total / _HUNDRED for leverage in {position[3] for position in held}}
-        margins = [
-            _FOUR_DIGITS.divide(abs(value), bases[position[3]]) for value, position in zip(values, held, strict=True)
-        ]
+    def _rank_margins(self, held: Sequence[_Position], margins: Sequence[Decimal]) -> list[tuple[Series, str]]:
+        """Maintenance margins in percent of the portfolio: the largest forty, and the sum of the others."""
         largest = set(sorted(range(len(held)), key=margins.__getitem__, reverse=True)[:MARGIN_SERIES])
         points: list[tuple[Series, str]] = []
         others: Series | None = None
         rest = ZERO
         for i, margin in enumerate(margins):
             if i in largest:
-                points.append((self._margin_series(held[i][0]), _short(margin)))
+                points.append((self._margin_series(held[i][0]), self._short(margin)))
             else:
                 others = others or self._series("Portfolio Margin", "OTHERS", "%", BAR, extra=_MARGIN_STYLE)
                 rest = _SEVEN_DIGITS.add(rest, margin)
         if others is not None:
             others.color = "#808080"
-            points.append((others, _short(rest)))
+            points.append((others, self._short(rest)))
         return points
+
+    def _short(self, value: Decimal) -> str:
+        """JSON number of a value that needs no more rounding; equal texts are one object."""
+        written = str(value)
+        known = self._texts.get(written)
+        if known is None:
+            known = self._texts[written] = number(normalise(value))
+        return known
 
     def _margin_series(self, security: Security) -> Series:
         """Named by the ticker that the security has today."""
@@ -408,7 +424,7 @@ class Recorder:
     @cached_property
     def _total(self) -> dict[str, Decimal]:
         """portfolioStatistics of the whole run; all zero, the start too, where nothing was ever sampled."""
-        return self._samples.portfolio() if self._closes else dict.fromkeys(PORTFOLIO_FIELDS, ZERO)
+        return self._samples.portfolio()
 
     def statistics(self) -> dict[str, str]:
         """The 27 of the summary, then those of the algorithm; empty where nothing was ever sampled.
@@ -459,7 +475,10 @@ class Recorder:
         runtime_error: str = "",
         stack_trace: str = "",
     ) -> None:
-        """Write LEAN's result files into the folder, which is made if need be; each appears whole or not at all."""
+        """Write LEAN's result files into the folder, which is made if need be; each appears whole or not at all.
+
+        orders: all of them, by id. status: LEAN's word for how the run ended.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         performance = {
             "tradeStatistics": self._table.statistics(0, len(self._trades.closed)),
@@ -497,7 +516,6 @@ class Recorder:
             "serverStatistics": files.block({}),
             "algorithmConfiguration": files.block(configuration),
         }
-        total = files.performance_block(performance, self._trades.closed)
         analysis = findings(
             end_equity=self._total["endEquity"],
             curves=Curves.align(self._equity.times, self._closes, self._spy_closes()),
@@ -510,7 +528,7 @@ class Recorder:
             "orders": files.order_block(orders),
             "profitLoss": files.profit_block(self._record),
             **shared,
-            "totalPerformance": total,
+            "totalPerformance": files.performance_block(performance, self._trades.closed),
             "analysis": files.block(analysis),
         }
         brief = {
@@ -529,17 +547,6 @@ class Recorder:
 
 def _unix(utc: datetime) -> int:
     return (utc - _EPOCH) // _SECOND
-
-
-def _short(value: Decimal) -> str:
-    """JSON number of a positive value that has few digits already."""
-    written = str(value)
-    if "E" in written:
-        written = format(value, "f")
-    if "." not in written:
-        return written + ".0"
-    written = written.rstrip("0")
-    return written + "0" if written[-1] == "." else written
 
 
 def _money(dollars: Decimal) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from itertools import groupby, pairwise
+from itertools import accumulate, pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -39,6 +39,9 @@ _TEN = Decimal(10)
 _FOUR_PLACES = Decimal("0.0000")
 _DAY = 86_400
 _TICKS_PER_SECOND = 10_000_000
+_MICROSECOND = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
+_EPOCH = datetime(1970, 1, 1)
 _EMULATED = 20
 """Means of up to so many values are always emulated step by step: fewer digits than four may be left of them."""
 
@@ -78,14 +81,16 @@ class TradeTable:
         self.mfe = _Money([trade.mfe for trade in trades])
         self.end_drawdown = _Money([trade.end_trade_drawdown for trade in trades])
         self.win = self.profit.cents > 0
-        self.exits = [int(trade.exit_time.replace(tzinfo=UTC).timestamp()) for trade in trades]
-        self.ticks = np.array([_ticks(trade.exit_time - trade.entry_time) for trade in trades], dtype=np.int64)
+        self.exits = [_unix(trade.exit_time) for trade in trades]
+        self.ticks = np.array([trade.ticks for trade in trades], dtype=np.int64)
+        self._entries = np.array([_unix(trade.entry_time) for trade in trades], dtype=np.int64)
+        self._fees = list(accumulate((trade.total_fees for trade in trades), initial=ZERO))
+        self._fee_places = np.array([_places(trade.total_fees) for trade in trades], dtype=np.int64)
 
     def statistics(self, first: int, after: int) -> dict[str, str | int | None]:
         """tradeStatistics of the trades [first, after), in LEAN's fields and order."""
         span = slice(first, after)
-        trades = self.trades[span]
-        count = len(trades)
+        count = after - first
         if not count:
             return dict(_NO_TRADES)
         win = self.win[span]
@@ -101,10 +106,10 @@ class TradeTable:
         deviation, downside = profit.deviation(), losses.deviation()
         closed_drawdown, intra_drawdown, longest = self._drawdowns(span, profit, mae, mfe, win)
         win_rate = divide(Decimal(len(wins)), Decimal(count))
-        runs = [(kind, sum(1 for _ in run)) for kind, run in groupby(win.tolist())]
+        longest_wins, longest_losses = _longest_runs(win)
         return {
-            "startDateTime": iso(min(trade.entry_time for trade in trades)),
-            "endDateTime": iso(max(trade.exit_time for trade in trades)),
+            "startDateTime": iso(self.trades[first + int(np.argmin(self._entries[span]))].entry_time),
+            "endDateTime": iso(self.trades[after - 1].exit_time),
             "totalNumberOfTrades": count,
             "numberOfWinningTrades": len(wins),
             "numberOfLosingTrades": len(losses),
@@ -122,8 +127,8 @@ class TradeTable:
             "medianTradeDuration": time_span(_median(ticks)),
             "medianWinningTradeDuration": time_span(_median(ticks[win])),
             "medianLosingTradeDuration": time_span(_median(ticks[~win])),
-            "maxConsecutiveWinningTrades": max((length for kind, length in runs if kind), default=0),
-            "maxConsecutiveLosingTrades": max((length for kind, length in runs if not kind), default=0),
+            "maxConsecutiveWinningTrades": longest_wins,
+            "maxConsecutiveLosingTrades": longest_losses,
             "profitLossRatio": _four(divide(mean_win, abs(mean_loss)) if mean_loss else ZERO),
             "winLossRatio": _four(divide(Decimal(len(wins)), Decimal(len(losses))) if len(losses) else _TEN),
             "winRate": _four(win_rate),
@@ -143,8 +148,13 @@ class TradeTable:
             "maximumEndTradeDrawdown": _four(end_drawdown.largest()),
             "averageEndTradeDrawdown": _four(fit(mean_profit - mean_mfe)),
             "maximumDrawdownDuration": time_span(longest),
-            "totalFees": _four(sum((trade.total_fees for trade in trades), ZERO)),
+            "totalFees": _four(self._total_fees(first, after)),
         }
+
+    def _total_fees(self, first: int, after: int) -> Decimal:
+        """Their sum, written with the places of the longest."""
+        places = int(self._fee_places[first:after].max())
+        return (self._fees[after] - self._fees[first]).quantize(ONE.scaleb(-places))
 
     def _drawdowns(
         self, span: slice, profit: "_Money", mae: "_Money", mfe: "_Money", win: NDArray[np.bool_]
@@ -182,7 +192,7 @@ class TradeTable:
         for i in highs.tolist():
             exit_time = trades[i].exit_time
             if lost[i] > lost[from_]:
-                longest = max(longest, _ticks(exit_time - since))
+                longest = max(longest, (exit_time - since) // _MICROSECOND * 10)
             since, from_ = exit_time, i + 1
         return closed, intra, longest
 
@@ -192,7 +202,7 @@ class _Money:
 
     def __init__(self, amounts: Sequence[Decimal]):
         self.cents: NDArray[np.int64] = np.array([int(amount.scaleb(2)) for amount in amounts], dtype=np.int64)
-        self.places: NDArray[np.int64] = np.array([-int(a.as_tuple().exponent) for a in amounts], dtype=np.int64)
+        self.places: NDArray[np.int64] = np.array([_places(x) for x in amounts], dtype=np.int64)
 
     @classmethod
     def of(cls, cents: NDArray[np.int64], places: NDArray[np.int64]) -> "_Money":
@@ -245,14 +255,18 @@ class _Money:
         return mean
 
     def deviation(self) -> Decimal:
-        """Sample standard deviation: an exact variance, its root a double."""
-        count = len(self)
-        if count < 2:
+        """Sample standard deviation; a double in LEAN too."""
+        if len(self) < 2 or self.cents.min() == self.cents.max():
             return ZERO
-        values = self.cents.tolist()
-        squares, total = sum(x * x for x in values), sum(values)
-        variance = Decimal(count * squares - total * total) / Decimal(count * (count - 1)) / 10_000
-        return from_double(math.sqrt(variance))
+        return from_double(math.sqrt(_moments(self.cents.astype(np.float64))[1]) / 100)
+
+
+def _places(x: Decimal) -> int:
+    return -int(x.as_tuple().exponent)
+
+
+def _unix(utc: datetime) -> int:
+    return (utc - _EPOCH) // _SECOND
 
 
 def _amount(cents: int, places: int) -> Decimal:
@@ -260,21 +274,25 @@ def _amount(cents: int, places: int) -> Decimal:
     return Decimal(cents // 10 ** (2 - places)).scaleb(-places)
 
 
-def _ticks(duration: timedelta) -> int:
-    return duration // timedelta(microseconds=1) * 10
-
-
 def _mean_duration(ticks: NDArray[np.int64]) -> int:
     """Running mean in seconds, cut to ticks of 100 ns at every step, as LEAN's is."""
     mean = 0
-    for n, value in enumerate(ticks.tolist(), 1):
-        mean += int((value / _TICKS_PER_SECOND - mean / _TICKS_PER_SECOND) / n * _TICKS_PER_SECOND)
+    for n, seconds in enumerate((ticks / _TICKS_PER_SECOND).tolist(), 1):
+        mean += int((seconds - mean / _TICKS_PER_SECOND) / n * _TICKS_PER_SECOND)
     return mean
 
 
 def _median(ticks: NDArray[np.int64]) -> int:
     """The middle value, of two the upper one."""
     return int(np.sort(ticks)[len(ticks) // 2]) if len(ticks) else 0
+
+
+def _longest_runs(win: NDArray[np.bool_]) -> tuple[int, int]:
+    """Most wins, and most losses, one after the other."""
+    starts = np.concatenate(([0], np.flatnonzero(win[1:] != win[:-1]) + 1))
+    lengths = np.diff(starts, append=len(win))
+    kinds = win[starts]
+    return int(lengths[kinds].max(initial=0)), int(lengths[~kinds].max(initial=0))
 
 
 def _ratio_or_ten(gain: Decimal, loss: Decimal) -> Decimal:
@@ -505,23 +523,20 @@ def _performance(
     returns: NDArray[np.float64], benchmark: NDArray[np.float64], rate: Decimal
 ) -> dict[str, Decimal]:
     """Ratios of daily returns, in doubles, turned to decimals where LEAN turns them."""
-    annual, benchmark_annual = _annual(returns), _annual(benchmark)
-    variance = float(np.var(returns, ddof=1)) * TRADING_DAYS
-    annual_variance = from_double(variance)
+    mean, variance = _moments(returns)
+    benchmark_mean, benchmark_variance = _moments(benchmark)
+    annual, benchmark_annual = _annual(mean), _annual(benchmark_mean)
+    annual_variance = from_double(variance * TRADING_DAYS)
     deviation = from_double(math.sqrt(annual_variance))
     negative = returns[returns < 0]
-    downside = ZERO
-    if len(negative) > 1:
-        downside = from_double(math.sqrt(float(np.var(negative, ddof=1)) * TRADING_DAYS))
+    downside = from_double(_annual_deviation(negative)) if len(negative) > 1 else ZERO
     excess = annual - rate
-    benchmark_variance = float(np.var(benchmark, ddof=1))
     beta = ZERO
     if benchmark_variance:
-        centred = (returns - returns.mean()) @ (benchmark - benchmark.mean())
-        beta = from_double(float(centred) / (len(returns) - 1) / benchmark_variance)
-    tracking = from_double(math.sqrt(float(np.var(returns - benchmark, ddof=1)) * TRADING_DAYS))
-    lately = returns[-TRADING_DAYS:]
-    mean, spread = float(lately.mean()), float(np.std(lately, ddof=1))
+        covariance = float((returns - mean) @ (benchmark - benchmark_mean)) / (len(returns) - 1)
+        beta = from_double(covariance / benchmark_variance)
+    tracking = from_double(_annual_deviation(returns - benchmark))
+    lately, spread = _moments(returns[-TRADING_DAYS:])
     return {
         "sharpeRatio": divide(excess, deviation) if deviation else ZERO,
         "probabilisticSharpeRatio": from_double(_probabilistic_sharpe(returns, float(rate))),
@@ -533,26 +548,39 @@ def _performance(
         "informationRatio": divide(annual - benchmark_annual, tracking) if tracking else ZERO,
         "trackingError": tracking,
         "treynorRatio": divide(excess, beta) if beta else ZERO,
-        "valueAtRisk99": _value_at_risk(mean, spread, 0.99),
-        "valueAtRisk95": _value_at_risk(mean, spread, 0.95),
+        "valueAtRisk99": _value_at_risk(lately, math.sqrt(spread), 0.99),
+        "valueAtRisk95": _value_at_risk(lately, math.sqrt(spread), 0.95),
     }
 
 
-def _annual(returns: NDArray[np.float64]) -> Decimal:
-    return from_double(math.pow(float(returns.mean()) + 1, TRADING_DAYS) - 1)
+def _moments(x: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and sample variance of at least two values."""
+    mean = float(x.sum()) / len(x)
+    gaps = x - mean
+    return mean, float(gaps @ gaps) / (len(x) - 1)
+
+
+def _annual(mean: float) -> Decimal:
+    return from_double(math.pow(mean + 1, TRADING_DAYS) - 1)
+
+
+def _annual_deviation(x: NDArray[np.float64]) -> float:
+    return math.sqrt(_moments(x)[1] * TRADING_DAYS)
 
 
 def _probabilistic_sharpe(returns: NDArray[np.float64], rate: float) -> float:
     """Chance that the true Sharpe ratio exceeds one a year, from skewness and excess kurtosis, bias-corrected."""
     n = len(returns)
-    deviation = float(np.std(returns, ddof=1))
-    if not deviation or n < 4:
+    mean, variance = _moments(returns)
+    if not variance or n < 4:
         return 0.0
-    z = (returns - returns.mean()) / deviation
-    skewness = n / ((n - 1) * (n - 2)) * float((z**3).sum())
-    kurtosis = n * (n + 1) / ((n - 1) * (n - 2) * (n - 3)) * float((z**4).sum())
+    deviation = math.sqrt(variance)
+    z = (returns - mean) / deviation
+    squares = z * z
+    skewness = n / ((n - 1) * (n - 2)) * float(squares @ z)
+    kurtosis = n * (n + 1) / ((n - 1) * (n - 2) * (n - 3)) * float(squares @ squares)
     kurtosis -= 3 * (n - 1) ** 2 / ((n - 2) * (n - 3))
-    sharpe = (float(returns.mean()) - rate / TRADING_DAYS) / deviation
+    sharpe = (mean - rate / TRADING_DAYS) / deviation
     spread = (1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2) / (n - 1)
     if spread < 0:
         return 0.0

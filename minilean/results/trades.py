@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from minilean.decimals import EXACT, ZERO, divide, fit, normalise, round_half_even
@@ -11,9 +11,10 @@ from minilean.securities import Security
 from minilean.symbols import Symbol
 
 _TRIM = 512
+_MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Trade:
     """One lot, or part of a lot, from its entry to its exit. Times are naive UTC, money is in dollars.
 
@@ -33,6 +34,11 @@ class Trade:
     mfe: Decimal
     end_trade_drawdown: Decimal
     order_ids: tuple[int, int]
+
+    @property
+    def ticks(self) -> int:
+        """Duration in .NET's ticks of 100 ns."""
+        return (self.exit_time - self.entry_time) // _MICROSECOND * 10
 
 
 @dataclass(slots=True)
@@ -71,6 +77,9 @@ class _Book:
     def touch(self, price: Decimal) -> None:
         """A fill: its price is a mark too, and the extremes catch up."""
         self.marks.append(price)
+        self._catch_up()
+
+    def _catch_up(self) -> None:
         fresh = self.marks[self.seen - self.dropped :]
         self.lowest = min(self.lowest, *fresh)
         self.highest = max(self.highest, *fresh)
@@ -95,8 +104,8 @@ class _Book:
             self.dropped += useless
 
     def split(self, factor: Decimal) -> None:
-        fresh = self.marks[self.seen - self.dropped :]
-        self.lowest, self.highest = min(self.lowest, *fresh), max(self.highest, *fresh)
+        if self.seen < self.count:
+            self._catch_up()
         for lot in self.lots:
             self.follow(lot)
             lot.price = fit(EXACT.multiply(lot.price, factor))

@@ -21,7 +21,8 @@ def test_a_market_keeps_its_values_when_the_caller_overwrites_the_arrays() -> No
     market = Market(NOW, ("A", "B"), features, tradable)
     features[:] = 7
     tradable[:] = False
-    assert (market.features == 1).all() and market.features.dtype == np.float32
+    assert (market.features == 1).all()
+    assert market.features.dtype == np.float32
     assert market.tradable.tolist() == [True, False]
     with pytest.raises(ValueError, match="read-only"):
         market.features[0] = 0

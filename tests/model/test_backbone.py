@@ -53,7 +53,8 @@ def test_a_sharded_checkpoint_gives_the_same_encoder_without_its_decoder_shards(
     (tmp_path / "config.json").write_text((chronos_folder / "config.json").read_text())
     whole = backbone.load(str(chronos_folder), torch.float32, CPU).state_dict()
     sharded = backbone.load(str(tmp_path), torch.float32, CPU).state_dict()
-    assert whole.keys() == sharded.keys() and all(torch.equal(whole[name], sharded[name]) for name in whole)
+    assert whole.keys() == sharded.keys()
+    assert all(torch.equal(whole[name], sharded[name]) for name in whole)
 
 
 @pytest.mark.parametrize(

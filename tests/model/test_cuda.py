@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from conftest import N
 
 from model.checkpoint import pack, unpack
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 
+N = 12  # the stocks of make_market
 RETURNS = np.random.default_rng(9).normal(0, 0.05, N)
 
 
@@ -25,7 +25,8 @@ def test_two_learners_on_cuda_are_identical_to_the_bit(make_learner, make_market
         for month in range(3):
             learner.decide(make_market(month))
             report = learner.learn(np.roll(RETURNS, month))
-            assert report.drift == 0 and report.fallbacks == 0
+            assert report.drift == 0
+            assert report.fallbacks == 0
         return pack(learner.state())
 
     assert months() == months()
@@ -44,7 +45,8 @@ def test_overflow_in_fp16_on_cuda_makes_the_month_run_in_fp32(make_learner, make
         learner.policy.encoder.block[0].layer[0].layer_norm.weight *= 1e5
     assert learner.decide(make_market()).sum() == pytest.approx(1)
     report = learner.learn(RETURNS)
-    assert report.fallbacks == 1 and report.drift == 0
+    assert report.fallbacks == 1
+    assert report.drift == 0
     assert all(parameter.isfinite().all() for parameter in learner.policy.trainable().values())
 
 

@@ -1,21 +1,23 @@
 import numpy as np
 import pytest
 import torch
-from conftest import N
 from peft import LoraConfig, get_peft_model
 from transformers import T5EncoderModel
 
 from model import NoOpenDecisionError, State
 from model.checkpoint import pack
 
+N = 12  # the stocks of make_market
 RETURNS = np.random.default_rng(9).normal(0, 0.05, N)
 
 
 def test_weights_are_a_portfolio_and_0_where_a_stock_is_not_tradable(make_learner, make_market) -> None:
     tradable = np.arange(N) % 3 > 0
     weights = make_learner().decide(make_market(tradable=tradable))
-    assert weights.shape == (N,) and weights.dtype == np.float64
-    assert (weights[tradable] > 0).all() and (weights[~tradable] == 0).all()
+    assert weights.shape == (N,)
+    assert weights.dtype == np.float64
+    assert (weights[tradable] > 0).all()
+    assert (weights[~tradable] == 0).all()
     assert weights.sum() == pytest.approx(1, abs=1e-12)
 
 
@@ -69,7 +71,8 @@ def test_report_agrees_with_the_weights(make_learner, make_market, unsettle) -> 
     report = learner.learn(returns)
     held = weights[2:]
     entropy = -(held * np.log(held)).sum()
-    assert report.step == 1 and report.fallbacks == 0
+    assert report.step == 1
+    assert report.fallbacks == 0
     assert report.reward == pytest.approx(np.nansum(weights * returns), rel=1e-12)
     assert report.concentration == pytest.approx(np.log(N - 2) - entropy, rel=1e-10)
     assert report.effective_names == pytest.approx(np.exp(entropy), rel=1e-10)
@@ -121,7 +124,8 @@ def test_the_frozen_weights_have_no_gradient_and_never_change(make_learner, make
     learner.learn(RETURNS)
     for name, parameter in learner.policy.named_parameters():
         if name in before:
-            assert parameter.grad is None and torch.equal(parameter, before[name]), name
+            assert parameter.grad is None, name
+            assert torch.equal(parameter, before[name]), name
 
 
 def test_state_holds_the_trainable_tensors_and_their_moments_alone(make_learner, make_market) -> None:
@@ -170,7 +174,9 @@ def test_missing_returns_drop_out_and_without_any_the_month_still_counts(make_le
     learner = make_learner()
     learner.decide(make_market())
     report = learner.learn(np.full(N, np.nan))
-    assert report.step == 1 and report.reward == 0 and np.isfinite(report.loss)
+    assert report.step == 1
+    assert report.reward == 0
+    assert np.isfinite(report.loss)
 
 
 def test_learning_needs_an_open_decision_each_time(make_learner, make_market) -> None:

@@ -69,4 +69,6 @@ def test_loss_and_gradient_are_finite_where_weights_vanish() -> None:
     scores = torch.tensor([0.0, -1e4, 1e4], dtype=torch.float64, requires_grad=True)
     loss = objective.terms(scores, torch.tensor([0.1, 0.2, 0.3]), entropy="diversify", eta=1.0).loss
     loss.backward()
-    assert loss.isfinite() and scores.grad is not None and scores.grad.isfinite().all()
+    assert loss.isfinite()
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()

@@ -1,0 +1,164 @@
+"""main.py as a whole, on the embedded host: the calendar, no look-ahead, determinism, faults."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.checkpoint import unpack
+
+HALF_A_YEAR = {"start": "2011-01-03", "end": "2011-06-30"}
+
+
+def decisions(run):
+    """Instant -> (stocks, weights) of every decision of a run, from the states it saved."""
+    found = {}
+    for content in run.states:
+        decision = unpack(content).decision
+        if decision is not None:
+            found[decision.market.instant] = (decision.market.stocks, decision.weights)
+    return found
+
+
+def rewrite_bars(folder: Path, change) -> None:
+    """Apply change(date text, [o, h, l, c, v]) to every daily row of every stock."""
+    for path in (folder / "equity" / "usa" / "daily").glob("*.zip"):
+        with zipfile.ZipFile(path) as archive:
+            name = archive.namelist()[0]
+            rows = archive.read(name).decode().splitlines()
+        changed = []
+        for row in rows:
+            stamp, *cells = row.split(",")
+            values = change(path.stem, stamp[:8], [int(cell) for cell in cells])
+            changed.append(",".join([stamp, *map(str, values)]))
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, "\n".join(changed) + "\n")
+
+
+@pytest.fixture(scope="module")
+def half_a_year(demo_market, tmp_path_factory):
+    """One ordinary run, shared by the tests that only look at it."""
+    from tests.conftest import run_strategy
+
+    return run_strategy.__wrapped__(tmp_path_factory.mktemp("run"))(demo_market, **HALF_A_YEAR)
+
+
+def test_each_month_has_one_decision_and_one_step(half_a_year):
+    assert half_a_year.failure is None
+    assert len(decisions(half_a_year)) == 6
+    assert [unpack(content).step for content in half_a_year.states] == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
+
+
+def test_the_month_a_backtest_starts_in_is_traded(half_a_year):
+    first = half_a_year.engine.brokerage.orders[0]
+    assert f"{first.time}" == "2011-01-03 14:00:00"  # 09:00 in New York
+    assert f"{first.last_fill_time}" == "2011-01-03 21:00:00"
+
+
+def test_decisions_are_made_before_the_open_and_steps_after_the_close(half_a_year):
+    for instant in decisions(half_a_year):
+        assert (instant.hour, instant.minute) == (9, 0)
+    learnt = [line for line in half_a_year.lines if " step " in line]
+    assert len(learnt) == 6
+    assert learnt[0].startswith("2011-01-31 16:01:00 2011-01: ")
+
+
+def test_the_universe_changes_with_the_first_data_of_a_quarter_only(half_a_year):
+    stocks = [set(stocks) for stocks, _ in decisions(half_a_year).values()]
+    assert stocks[0] == stocks[1] == stocks[2]
+    assert stocks[3] == stocks[4] == stocks[5]
+    assert stocks[2] != stocks[3]
+
+
+def test_charts_and_statistics_tell_of_the_learning(half_a_year):
+    recorder = half_a_year.engine.results()
+    assert recorder.statistics()["Learning Steps"] == "6"
+    assert recorder.statistics()["Backbone"] == "tiny-random"
+    assert recorder.runtime_statistics()["Learning Steps"] == "6"
+
+
+def test_two_runs_with_one_seed_give_the_same_bytes(half_a_year, run_strategy, demo_market):
+    again = run_strategy(demo_market, **HALF_A_YEAR)
+    assert again.states == half_a_year.states
+    assert again.lines == half_a_year.lines
+
+
+def test_another_seed_gives_other_weights(half_a_year, run_strategy, demo_market):
+    other = run_strategy(demo_market, **HALF_A_YEAR, seed=2)
+    for instant, (stocks, weights) in decisions(half_a_year).items():
+        assert stocks == decisions(other)[instant][0]
+        assert not np.array_equal(weights, decisions(other)[instant][1])
+
+
+def test_no_price_after_a_decision_changes_a_weight_of_that_month_or_before(
+    half_a_year, run_strategy, demo_market, tmp_path
+):
+    altered = tmp_path / "altered"
+    shutil.copytree(demo_market, altered)
+    rng = np.random.default_rng(5)
+
+    def change(ticker, day, bar):
+        if day < "20110401":
+            return bar
+        low, factor = sorted(rng.uniform(0.5, 2.0, 2))
+        return [int(price * factor) for price in bar[:2]] + [int(bar[2] * low), int(bar[3] * factor), bar[4] * 3]
+
+    rewrite_bars(altered, change)
+    before, after = decisions(half_a_year), decisions(run_strategy(altered, **HALF_A_YEAR))
+    same = [
+        instant
+        for instant in before
+        if before[instant][0] == after[instant][0] and np.array_equal(before[instant][1], after[instant][1])
+    ]
+    assert same == [instant for instant in before if instant.month <= 4]  # 2011-04-01 is decided before its bar
+
+
+def test_a_split_that_is_still_to_come_changes_no_weight(half_a_year, run_strategy, demo_market, tmp_path):
+    """Adjusted prices carry later factors; what the model sees may not. Halving is exact in binary."""
+    altered = tmp_path / "altered"
+    shutil.copytree(demo_market, altered)
+    stocks, _ = decisions(half_a_year)[min(decisions(half_a_year))]
+    ticker = stocks[0].split()[0].lower()
+    factors = altered / "equity" / "usa" / "factor_files" / f"{ticker}.csv"
+    rows = []
+    for row in factors.read_text().splitlines():
+        day, price, split, reference = row.split(",")
+        rows.append(",".join([day, price, str(float(split) / 2) if day < "20111230" else split, reference]))
+    factors.write_text("\n".join(rows) + "\n")
+    before, after = decisions(half_a_year), decisions(run_strategy(altered, **HALF_A_YEAR))
+    for instant, (names, weights) in before.items():
+        assert after[instant][0] == names
+        assert np.array_equal(after[instant][1], weights)
+
+
+def test_too_few_usable_stocks_leave_the_positions_as_they_are(run_strategy, demo_market):
+    run = run_strategy(demo_market, start="2010-02-01", end="2010-04-30")
+    assert run.failure is None
+    assert not run.engine.brokerage.orders
+    assert run.lines[1:] == [
+        f"2010-0{month}-01 09:00:00 2010-0{month}: no constituents of SPY have arrived yet: "
+        "the positions stay as they are"
+        for month in (2, 3, 4)
+    ]
+
+
+def test_stocks_without_enough_bars_sit_the_month_out_and_are_counted(run_strategy, demo_market):
+    run = run_strategy(demo_market, start="2011-01-03", end="2011-01-31", n_stocks=24)
+    stocks, weights = next(iter(decisions(run).values()))
+    left_out = int((weights == 0).sum())
+    assert left_out > 0
+    assert f" {left_out} left out, " in run.lines[-1]
+
+
+def test_an_unknown_parameter_stops_the_run_with_the_nearest_name(run_strategy, demo_market):
+    run = run_strategy(demo_market, learning_rat="1")
+    assert "unknown parameter 'learning_rat': did you mean 'learning_rate'?" in run.failure.message
+
+
+def test_a_backbone_that_cannot_be_had_is_named_with_those_that_work_offline(run_strategy, demo_market):
+    run = run_strategy(demo_market, **HALF_A_YEAR, backbone="amazon/chronos-t5-large")
+    assert "amazon/chronos-t5-large" in run.failure.message
+    assert "tiny-random" in run.failure.message
+    assert not run.engine.brokerage.orders
