@@ -106,7 +106,8 @@ def truncate(x: Decimal) -> int:
 
 def text(x: Decimal) -> str:
     """Plain notation with the number's own scale; a negative zero loses its sign."""
-    return format(x if x else abs(x), "f")
+    written = str(x)
+    return written if x and "E" not in written else format(x if x else abs(x), "f")
 
 
 def number(x: Decimal | int) -> str:

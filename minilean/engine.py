@@ -446,7 +446,7 @@ class Engine:
                 if security.quantity:
                     self.results().mark(security)
         self._points += len(updated)
-        self.portfolio.invalidate()
+        self.portfolio.revalue()
         self._guard(self.brokerage.scan)
         self._events(moment)
         self._on_data(Slice(moment, updated))

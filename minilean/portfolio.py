@@ -52,6 +52,7 @@ class Portfolio:
         self.registry: dict[str, Security] = {}
         self._active = ActiveSet()
         self._total: Decimal | None = None
+        self._holdings: tuple[Decimal, Decimal] | None = None
         self.total_fees = ZERO
         self.dividends = ZERO
 
@@ -61,31 +62,48 @@ class Portfolio:
     def get(self, symbol: Symbol) -> Security | None:
         return self.registry.get(symbol.sid)
 
-    def total_value(self) -> Decimal:
-        """Cash plus positions at last prices, as of the last price update, order event or cash change.
+    def enter(self, security: Security) -> None:
+        """Take a security into the active set."""
+        self._active.add(security)
+        self._holdings = None
 
-        The value is kept until `invalidate`: a security that leaves the active set meanwhile still counts.
-        """
+    def leave(self, security: Security) -> None:
+        """Take a security out of the active set. The total value goes on counting it until `invalidate`."""
+        self._active.remove(security)
+        self._holdings = None
+
+    def total_value(self) -> Decimal:
+        """Cash plus positions at last prices, as of the last price update, order event or cash change."""
         if self._total is None:
-            total = self.cash
-            for security in self._active:
-                if security.quantity:
-                    total += security.quantity * security.price
-            self._total = fit(total)
+            self._total = fit(self.cash + self._sums()[0])
         return self._total
 
     def invalidate(self) -> None:
+        """An order event or a change of cash: the total value is to be taken anew."""
         self._total = None
+
+    def revalue(self) -> None:
+        """Prices or leverage have changed."""
+        self._total = self._holdings = None
 
     def margin_used(self) -> Decimal:
         """Sum of |position value| times margin rate over the active securities."""
-        return sum(
-            (abs(s.quantity) * s.price * s.margin_rate for s in self._active if s.quantity),
-            start=ZERO,
-        )
+        return self._sums()[1]
 
     def margin_remaining(self) -> Decimal:
         return self.total_value() - self.margin_used()
+
+    def _sums(self) -> tuple[Decimal, Decimal]:
+        """Value of all active positions and the margin that they use; kept up to date by `fill`."""
+        if self._holdings is None:
+            value = margin = ZERO
+            for security in self._active:
+                if security.quantity:
+                    worth = security.quantity * security.price
+                    value += worth
+                    margin += abs(worth) * security.margin_rate
+            self._holdings = value, margin
+        return self._holdings
 
     def fill(self, security: Security, quantity: int, price: Decimal, fee: Decimal | None) -> Decimal:
         """Book a fill; returns the profit it realised before fees (zero where it opened or added)."""
@@ -110,6 +128,13 @@ class Portfolio:
             cost = fit(EXACT.multiply(security.average_price, held) + EXACT.multiply(price, quantity))
             security.average_price = divide(cost, Decimal(after))
         security.quantity = after
+        if self._holdings is not None and security in self._active:
+            value, margin = self._holdings
+            more = abs(after) - abs(held)
+            self._holdings = (
+                value + quantity * security.price,
+                margin + more * security.price * security.margin_rate,
+            )
         self.invalidate()
         return profit
 
@@ -136,4 +161,4 @@ class Portfolio:
             self.cash += fit(EXACT.multiply(exact - whole, security.price))
             security.quantity = whole
             security.average_price = fit(EXACT.multiply(security.average_price, factor))
-        self.invalidate()
+        self.revalue()

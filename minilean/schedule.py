@@ -5,8 +5,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Any
 
 from minilean.calendar import MarketCalendar
+from minilean.errors import NotInHost
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,10 @@ class DateRules:
         self._now = now
         self._note_symbol = note_symbol
 
-    def on(self, year: int, month: int, day: int) -> DateRule:
-        only = date(year, month, day)
-        return DateRule(f"{only}", lambda first, last: [only] if first <= only <= last else [])
+    def on(self, *when: Any) -> DateRule:
+        """on(year, month, day), or on(datetime, ...)."""
+        days = [date(*when)] if isinstance(when[0], int) else sorted(date(d.year, d.month, d.day) for d in when)
+        return DateRule(",".join(map(str, days)), lambda first, last: [day for day in days if first <= day <= last])
 
     @property
     def today(self) -> DateRule:
@@ -58,7 +61,7 @@ class DateRules:
         tomorrow = self._now() + timedelta(days=1)
         return self.on(tomorrow.year, tomorrow.month, tomorrow.day)
 
-    def every_day(self, symbol: object = None) -> DateRule:
+    def every_day(self, symbol: object = None, extended_market_hours: bool = False) -> DateRule:
         self._note_symbol(symbol)
         return DateRule("EveryDay", lambda first, last: self._days(first, last, symbol))
 
@@ -68,23 +71,32 @@ class DateRules:
             "Every", lambda first, last: (d for d in self._days(first, last, None) if (d.weekday() + 1) % 7 in wanted)
         )
 
-    def week_start(self, symbol: object = None, days_offset: int = 0) -> DateRule:
+    # LEAN's calls are week_start(symbol, days_offset, extended_market_hours) and week_start(days_offset). For US
+    # equities no day has extended hours alone, so the last argument makes no difference.
+
+    def week_start(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
         return self._in_each("WeekStart", _week, symbol, days_offset)
 
-    def week_end(self, symbol: object = None, days_offset: int = 0) -> DateRule:
-        return self._in_each("WeekEnd", _week, symbol, -1 - days_offset)
+    def week_end(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
+        return self._in_each("WeekEnd", _week_to_friday, symbol, days_offset)
 
-    def month_start(self, symbol: object = None, days_offset: int = 0) -> DateRule:
+    def month_start(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
         return self._in_each("MonthStart", _month, symbol, days_offset)
 
-    def month_end(self, symbol: object = None, days_offset: int = 0) -> DateRule:
-        return self._in_each("MonthEnd", _month, symbol, -1 - days_offset)
+    def month_end(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
+        return self._in_each("MonthEnd", _month, symbol, days_offset)
 
-    def quarter_start(self, symbol: object = None, days_offset: int = 0) -> DateRule:
+    def quarter_start(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
         return self._in_each("QuarterStart", _quarter, symbol, days_offset)
 
-    def year_start(self, symbol: object = None, days_offset: int = 0) -> DateRule:
+    def quarter_end(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
+        return self._in_each("QuarterEnd", _quarter, symbol, days_offset)
+
+    def year_start(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
         return self._in_each("YearStart", _year, symbol, days_offset)
+
+    def year_end(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
+        return self._in_each("YearEnd", _year, symbol, days_offset)
 
     def _days(self, first: date, last: date, symbol: object) -> Iterable[date]:
         if symbol is not None:
@@ -92,41 +104,63 @@ class DateRules:
         return (date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1))
 
     def _in_each(
-        self, name: str, period: Callable[[date], tuple[object, date]], symbol: object, index: int
+        self, name: str, period: Callable[[date], tuple[object, date, date]], symbol: object, days_offset: int
     ) -> DateRule:
+        if isinstance(symbol, int):
+            symbol, days_offset = None, symbol
+        largest = _LARGEST_OFFSETS[period]
+        if symbol is not None and largest == 6:
+            largest = 4
+        if not 0 <= days_offset <= largest:
+            raise ValueError(f"DateRules.{name}() : Offset must be between 0 and {largest}, not {days_offset}")
         self._note_symbol(symbol)
+        index = -1 - days_offset if name.endswith("End") else days_offset
         return DateRule(name, lambda first, last: self._each(period, first, last, symbol, index))
 
     def _each(
-        self, period: Callable[[date], tuple[object, date]], first: date, last: date, symbol: object, index: int
+        self,
+        period: Callable[[date], tuple[object, date, date]],
+        first: date,
+        last: date,
+        symbol: object,
+        index: int,
     ) -> Iterator[date]:
         """The index-th day of every week, month, quarter or year, counted within the whole period."""
-        begin = first
-        while period(begin - timedelta(days=1))[0] == period(first)[0]:
-            begin -= timedelta(days=1)
-        for _, group in itertools.groupby(self._days(begin, period(last)[1], symbol), key=lambda day: period(day)[0]):
+        begin, end = period(first)[1], period(last)[2]
+        for _, group in itertools.groupby(self._days(begin, end, symbol), key=lambda day: period(day)[0]):
             days = list(group)
             chosen = days[max(-len(days), min(len(days) - 1, index))]
             if first <= chosen <= last:
                 yield chosen
 
 
-def _week(day: date) -> tuple[object, date]:
+def _week(day: date) -> tuple[object, date, date]:
+    """The key, first and last day of the week of a day, Monday to Sunday; likewise the periods below."""
     monday = day - timedelta(days=day.weekday())
-    return monday, monday + timedelta(days=4)
+    return monday, monday, monday + timedelta(days=6)
 
 
-def _month(day: date) -> tuple[object, date]:
-    return (day.year, day.month), date(day.year + day.month // 12, day.month % 12 + 1, 1) - timedelta(days=1)
+def _week_to_friday(day: date) -> tuple[object, date, date]:
+    """LEAN counts the end of a week back from its Friday, to the Saturday before."""
+    saturday = day - timedelta(days=(day.weekday() + 2) % 7)
+    return saturday, saturday, saturday + timedelta(days=6)
 
 
-def _quarter(day: date) -> tuple[object, date]:
+def _month(day: date) -> tuple[object, date, date]:
+    following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+    return (day.year, day.month), date(day.year, day.month, 1), following - timedelta(days=1)
+
+
+def _quarter(day: date) -> tuple[object, date, date]:
     number = (day.month - 1) // 3
-    return (day.year, number), _month(date(day.year, 3 * number + 3, 1))[1]
+    return (day.year, number), date(day.year, 3 * number + 1, 1), _month(date(day.year, 3 * number + 3, 1))[2]
 
 
-def _year(day: date) -> tuple[object, date]:
-    return day.year, date(day.year, 12, 31)
+def _year(day: date) -> tuple[object, date, date]:
+    return day.year, date(day.year, 1, 1), date(day.year, 12, 31)
+
+
+_LARGEST_OFFSETS = {_week: 6, _week_to_friday: 6, _month: 30, _quarter: 92, _year: 365}
 
 
 class TimeRules:
@@ -156,19 +190,31 @@ class TimeRules:
         moment = self._now().time()
         return TimeRule("Now", lambda day: datetime.combine(day, moment))
 
-    def after_market_open(self, symbol: object, minutes_after_open: float = 0) -> TimeRule:
-        return self._session("Open", symbol, self._calendar.open, minutes_after_open)
+    def after_market_open(
+        self, symbol: object, minutes_after_open: float = 0, extended_market_open: bool = False
+    ) -> TimeRule:
+        return self._session("Open", symbol, self._calendar.open, minutes_after_open, extended_market_open)
 
-    def before_market_open(self, symbol: object, minutes_before_open: float = 0) -> TimeRule:
-        return self._session("Open", symbol, self._calendar.open, -minutes_before_open)
+    def before_market_open(
+        self, symbol: object, minutes_before_open: float = 0, extended_market_open: bool = False
+    ) -> TimeRule:
+        return self._session("Open", symbol, self._calendar.open, -minutes_before_open, extended_market_open)
 
-    def after_market_close(self, symbol: object, minutes_after_close: float = 0) -> TimeRule:
-        return self._session("Close", symbol, self._calendar.close, minutes_after_close)
+    def after_market_close(
+        self, symbol: object, minutes_after_close: float = 0, extended_market_close: bool = False
+    ) -> TimeRule:
+        return self._session("Close", symbol, self._calendar.close, minutes_after_close, extended_market_close)
 
-    def before_market_close(self, symbol: object, minutes_before_close: float = 0) -> TimeRule:
-        return self._session("Close", symbol, self._calendar.close, -minutes_before_close)
+    def before_market_close(
+        self, symbol: object, minutes_before_close: float = 0, extended_market_close: bool = False
+    ) -> TimeRule:
+        return self._session("Close", symbol, self._calendar.close, -minutes_before_close, extended_market_close)
 
-    def _session(self, name: str, symbol: object, of: Callable[[date], datetime], minutes: float) -> TimeRule:
+    def _session(
+        self, name: str, symbol: object, of: Callable[[date], datetime], minutes: float, extended: bool
+    ) -> TimeRule:
+        if extended:
+            raise NotInHost(f"extended_market_{name.lower()}=True")
         self._note_symbol(symbol)
 
         def moment(day: date) -> datetime | None:

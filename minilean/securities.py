@@ -1,11 +1,12 @@
 """Securities and the position held in each."""
 
+import functools
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from minilean.data import DailyBars
-from minilean.decimals import EXACT, ONE, ZERO, fit
+from minilean.decimals import EXACT, ONE, ZERO, divide, fit
 from minilean.symbols import Symbol
 
 DEFAULT_LEVERAGE = Decimal(2)
@@ -84,14 +85,19 @@ class Security:
 
     @property
     def margin_rate(self) -> Decimal:
-        """Initial and maintenance margin per dollar held: 1 / leverage."""
-        return ONE / self.leverage
+        """Initial and maintenance margin per dollar held."""
+        return _margin_rate(self.leverage)
 
     def unrealized_profit(self) -> Decimal:
         """Profit of the position at the last price, less the fee of closing it now."""
         if not self.quantity:
             return ZERO
         return fit((self.price - self.average_price) * self.quantity) - fee(self.quantity, self.price)
+
+
+@functools.cache
+def _margin_rate(leverage: Decimal) -> Decimal:
+    return divide(ONE, leverage)
 
 
 def fee(quantity: int, price: Decimal) -> Decimal:

@@ -154,7 +154,7 @@ class Subscriptions:
                 changes.removed.append(security)
             security.is_delisted = True
             security.is_tradable = False
-            self._portfolio.active().remove(security)
+            self._portfolio.leave(security)
             self._leaving.pop(security.symbol.sid, None)
             self.hand_picked.pop(security.symbol.sid, None)
             for universe in self.universes:
@@ -192,7 +192,7 @@ class Subscriptions:
     def _activate(self, security: Security, now: datetime) -> None:
         feed = self.feeds[security.symbol.sid]
         feed.subscribed = now.date()
-        self._portfolio.active().add(security)
+        self._portfolio.enter(security)
         if self.seed_prices and not security.price:
             row = feed.bars.last_row_before(now.date())
             if row >= 0:
@@ -208,7 +208,7 @@ class Subscriptions:
 
     def _leave(self, security: Security) -> None:
         del self._leaving[security.symbol.sid]
-        self._portfolio.active().remove(security)
+        self._portfolio.leave(security)
         security.price = ZERO
         security.bar = None
         security.is_tradable = False

@@ -1,8 +1,7 @@
 """LEAN's result files: its names, keys, order and layout, written whole or not at all."""
 
 import json
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -31,9 +30,14 @@ _SUMMARY_POINTS = 100
 _SUMMARY_DAYS = 7
 
 
-def document(blocks: Mapping[str, str]) -> str:
-    """A JSON object, indented by two spaces, of blocks that are JSON already."""
-    return "{\n" + ",\n".join(f'  "{name}": {body}' for name, body in blocks.items()) + "\n}"
+def document(blocks: Mapping[str, str]) -> Iterator[str]:
+    """A JSON object, indented by two spaces, of blocks that are JSON already, piece by piece."""
+    before = "{\n"
+    for name, body in blocks.items():
+        yield f'{before}  "{name}": '
+        yield body
+        before = ",\n"
+    yield "\n}"
 
 
 def block(value: object) -> str:
@@ -73,12 +77,12 @@ def _object(lines: Iterable[str]) -> str:
 
 
 def _trade(trade: Trade) -> str:
+    """LEAN draws a random id; here it is made of the two orders, and so the same in every run."""
     symbol = trade.symbol
     ticker = json.dumps(symbol.value)
-    # LEAN draws a random id; this one is the same in every run.
-    key = f"{trade.order_ids[0]}-{trade.order_ids[1]}-{symbol.sid}"
+    entry, exit_ = trade.order_ids
     return f"""      {{
-        "id": "{uuid.uuid5(uuid.NAMESPACE_OID, key)}",
+        "id": "{entry:08x}-0000-0000-0000-{exit_:012x}",
         "symbols": [
           {{
             "value": {ticker},
@@ -100,17 +104,21 @@ def _trade(trade: Trade) -> str:
         "endTradeDrawdown": {number(trade.end_trade_drawdown)},
         "isWin": {"true" if trade.profit_loss > 0 else "false"},
         "orderIds": [
-          {trade.order_ids[0]},
-          {trade.order_ids[1]}
+          {entry},
+          {exit_}
         ]
       }}"""
 
 
-def order_events(events: Iterable[OrderEvent], algorithm_id: str) -> str:
-    """One line without spaces."""
+def order_events(events: Iterable[OrderEvent], algorithm_id: str) -> Iterator[str]:
+    """One line without spaces, piece by piece."""
     identity = json.dumps(algorithm_id, ensure_ascii=False)
-    prefix = identity[:-1]
-    return "[" + ",".join(_event(event, identity, prefix) for event in events) + "]"
+    before = "["
+    for event in events:
+        yield before
+        yield _event(event, identity, identity[:-1])
+        before = ","
+    yield "]"
 
 
 def _event(event: OrderEvent, identity: str, prefix: str) -> str:
@@ -167,9 +175,9 @@ def summary_equity(equity: Series) -> Series:
     return out
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, pieces: Iterable[str]) -> None:
     """Write a file so that nobody ever sees half of it."""
     part = path.with_name(f".{path.name}.part")
     with part.open("w", encoding="utf-8", newline="\n") as handle:
-        handle.write(text)
+        handle.writelines(pieces)
     part.replace(path)

@@ -330,15 +330,14 @@ class Recorder:
     def _value_holdings(self, now: int, held: Sequence[_Position], total: Decimal) -> None:
         values = [quantity * price for _, quantity, price, _ in held]
         short = sum([value for value in values if value < 0], ZERO)
+        sizes = list(map(abs, values)) if short else values
         sides = (sum(values, ZERO) - short, short)
         ratios = [smart(round_half_even(divide(side, total), 4)) if total else ZERO for side in sides]
         self._exposure = (number(ratios[0]), number(ratios[1]))
         if not held or not total:
             return
         bases = {leverage: leverage * total / _HUNDRED for leverage in {position[3] for position in held}}
-        margins = [
-            _FOUR_DIGITS.divide(abs(value), bases[position[3]]) for value, position in zip(values, held, strict=True)
-        ]
+        margins = list(map(_FOUR_DIGITS.divide, sizes, [bases[leverage] for _, _, _, leverage in held]))
         before = self._margin_points
         self._margin_points = self._rank_margins(held, margins)
         self._margin_sum = sum(margins, ZERO)
@@ -542,7 +541,7 @@ class Recorder:
         if self._events:
             events = files.order_events(self._events, algorithm_id)
             files.write_whole(folder / f"{algorithm_id}-order-events.json", events)
-        files.write_whole(folder / f"{algorithm_id}-log.txt", "".join(line + "\n" for line in self._log))
+        files.write_whole(folder / f"{algorithm_id}-log.txt", (line + "\n" for line in self._log))
 
 
 def _unix(utc: datetime) -> int:

@@ -60,7 +60,7 @@ class Account:
             benchmark=lambda when: self.benchmark(when),
             interest_rates=[(date(2010, 1, 1), Decimal("0.0075"))],
             latest_ticker=lambda symbol: symbol.value + ".NOW",
-            spy_closes=lambda: [],
+            spy_closes=list,
         )
 
     def total_value(self) -> Decimal:
