@@ -163,12 +163,14 @@ class OnlinePortfolio(QCAlgorithm):
     def _check(self, weights, usable):
         """Nothing is ordered on weights that are not a long-only portfolio of the usable stocks."""
         if not np.isfinite(weights).all() or (weights < 0).any() or weights[~usable].any():
-            raise ValueError(f"{self.time:%Y-%m}: weights are not finite, negative or on unusable stocks: nothing is ordered")
+            raise ValueError(
+                f"{self.time:%Y-%m}: weights are not finite, negative or on unusable stocks: nothing is ordered"
+            )
         if abs(weights.sum() - 1) > 1e-6:
             raise ValueError(f"{self.time:%Y-%m}: weights sum to {weights.sum()}, not 1: nothing is ordered")
 
     def _turnover_to(self, stocks, weights):
-        """Half the sum of |new - drifted weight| over stocks and cash: the share of the portfolio that changes hands."""
+        """The share of the portfolio that changes hands: half the sum of |new - drifted weight|, cash included."""
         total = self.portfolio.total_portfolio_value
         held = {pair.key: pair.value.holdings_value / total for pair in self.portfolio if pair.value.invested}
         changes = [w - held.pop(s, 0.0) for s, w in zip(stocks, weights, strict=True)] + [-w for w in held.values()]

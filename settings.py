@@ -8,7 +8,7 @@ The field metadata is the documentation: help text, range or choices, and where 
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import date
 from typing import Any
 
@@ -79,7 +79,9 @@ class ModelSettings:
     )
     lora_r: int = _setting(8, "rank of the LoRA adapters on q, k, v and o", low=1, high=256)
     lora_alpha: int = _setting(16, "scale of the LoRA adapters (effective scale: alpha / r)", low=1)
-    device: str = _setting("auto", "where the model runs; auto takes CUDA when it is there", choices=("auto", "cpu", "cuda"))
+    device: str = _setting(
+        "auto", "where the model runs; auto takes CUDA when it is there", choices=("auto", "cpu", "cuda")
+    )
     precision: str = _setting(
         "auto",
         "type of the frozen weights; auto is fp16 on CUDA (paper) and fp32 on a CPU",
@@ -120,7 +122,7 @@ class Settings:
         Raises SettingsError for an unknown name (with the nearest known one), a text that is not of the
             setting's type, a value out of its range, or values that contradict each other.
         """
-        groups = {f.name: f.default_factory if f.default is MISSING else type(f.default) for f in fields(cls)}
+        groups: dict[str, Any] = {f.name: type(f.default) for f in fields(cls)}
         known = {f.name: (group, f) for group, kind in groups.items() for f in fields(kind)}
         chosen: dict[str, dict[str, Any]] = {group: {} for group in groups}
         for name, text in parameters.items():
@@ -142,7 +144,8 @@ class Settings:
 
     def as_parameters(self) -> dict[str, str]:
         """Every setting as the text that reads back to it; what `config.json` lists."""
-        flat = {f.name: getattr(getattr(self, g.name), f.name) for g in fields(self) for f in fields(getattr(self, g.name))}
+        groups = [getattr(self, f.name) for f in fields(self)]
+        flat = {f.name: getattr(group, f.name) for group in groups for f in fields(group)}
         return {
             name: str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for name, v in flat.items()
         }
@@ -150,7 +153,7 @@ class Settings:
 
 def _parse(name: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
     try:
-        value = date.fromisoformat(text) if kind is date else kind(text)
+        value: Any = date.fromisoformat(text) if kind is date else kind(text)
     except ValueError:
         wanted = {int: "a whole number", float: "a number", date: "a date, yyyy-mm-dd"}[kind]
         raise SettingsError(f"{name} = {text!r} is not {wanted}") from None

@@ -1,4 +1,4 @@
-"""Orders from call to fill: sizing, buying power, queued requests, fills and fees, as LEAN's default models have them."""
+"""Orders from call to fill: sizing, buying power, queued requests, fills and fees, by LEAN's default models."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from minilean.calendar import MarketCalendar, to_new_york, to_utc
 from minilean.decimals import EXACT, ONE, ZERO, divide, fit, multiply, normalise, smart, text, truncate
+from minilean.enums import OrderStatus, OrderType
 from minilean.errors import AlgorithmError
-from minilean.orders import Order, OrderEvent, OrderStatus, OrderType
+from minilean.orders import Order, OrderEvent
 from minilean.portfolio import Portfolio
 from minilean.securities import Security, fee
 from minilean.symbols import Symbol
@@ -157,8 +158,8 @@ class Brokerage:
                 self.cancel(order, tag)
         if not security.quantity or not quantity:
             return []
-        order = self.market_order(security, quantity, tag)
-        return [order] if order else []
+        sale = self.market_order(security, quantity, tag)
+        return [sale] if sale else []
 
     # --- orders
 
@@ -311,7 +312,9 @@ class Brokerage:
         close = self._calendar.close(to_new_york(order.time).date())
         return bar_close if self._now() >= close else None
 
-    def _fill(self, order: Order, security: Security, price: Decimal, charge: Decimal | None, message: str = "") -> None:
+    def _fill(
+        self, order: Order, security: Security, price: Decimal, charge: Decimal | None, message: str = ""
+    ) -> None:
         before, average = security.quantity, security.average_price
         self._portfolio.fill(security, order.quantity, price, charge)
         order.price = normalise(price)

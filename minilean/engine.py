@@ -9,28 +9,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from minilean.algorithm import (
-    Delisting,
-    DelistingType,
-    Dividend,
-    ETFConstituentUniverse,
-    OrderEventView,
-    OrderTicket,
-    QCAlgorithm,
-    SecurityChanges,
-    SecurityView,
-    Slice,
-    Split,
-    SymbolChangedEvent,
-    UniverseNames,
-    UniverseSettings,
-    _daily_only,
-    _raw,
-)
+from minilean.algorithm import QCAlgorithm, UniverseNames, UniverseSettings, daily_only, is_raw
 from minilean.brokerage import Brokerage, OrderSettings
 from minilean.calendar import to_new_york, to_utc
 from minilean.data import DataFolder
 from minilean.decimals import EXACT, ZERO, from_float, to_double
+from minilean.enums import DelistingType
 from minilean.errors import AlgorithmError, DataError, HostError
 from minilean.failures import Failure, describe
 from minilean.history import History
@@ -42,6 +26,17 @@ from minilean.schedule import DateRule, Schedule, ScheduledEvent, TimeRule
 from minilean.securities import Security
 from minilean.symbols import Symbol
 from minilean.universe import Changes, CorporateAction, Subscriptions, Universe
+from minilean.views import (
+    Delisting,
+    Dividend,
+    ETFConstituentUniverse,
+    OrderEventView,
+    OrderTicket,
+    SecurityChanges,
+    Slice,
+    Split,
+    SymbolChangedEvent,
+)
 
 MIDNIGHT = time(0, 0)
 LOCAL_NAME = "local"
@@ -193,8 +188,8 @@ class Engine:
         universe = Universe(symbol, self.data.constituent_files(symbol.id), choose, True, ZERO)
 
         def settle() -> None:
-            _daily_only(settings.resolution)
-            universe.adjusted = not _raw(settings.data_normalization_mode)
+            daily_only(settings.resolution)
+            universe.adjusted = not is_raw(settings.data_normalization_mode)
             universe.leverage = from_float(settings.leverage)
 
         universe.settle = settle
@@ -206,10 +201,7 @@ class Engine:
     def schedule_event(
         self, dates: DateRule, times: TimeRule, callback: Callable[[], object], name: str
     ) -> ScheduledEvent:
-        if self.initialized:
-            since = self.now
-        else:
-            since = datetime.combine(self.start, MIDNIGHT)
+        since = self.now if self.initialized else datetime.combine(self.start, MIDNIGHT)
         return self.schedule.add(dates, times, callback, since, self.end + timedelta(days=31), name)
 
     def ticket(self, order: Order | None) -> OrderTicket | None:

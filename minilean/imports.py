@@ -11,32 +11,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from minilean import algorithm as api
-from minilean.orders import OrderStatus, OrderType
+from minilean import enums, views
+from minilean.algorithm import Market, PortfolioTarget, QCAlgorithm, UniverseNames
+from minilean.history import TradeBar
 from minilean.symbols import Symbol
 
 _CLASSES: tuple[Any, ...] = (
-    api.AlgorithmMode,
-    api.DataNormalizationMode,
-    api.DayOfWeek,
-    api.Delisting,
-    api.DelistingType,
-    api.Dividend,
-    api.ETFConstituentUniverse,
-    api.Market,
-    api.OrderDirection,
-    api.OrderTicket,
-    api.PortfolioTarget,
-    api.QCAlgorithm,
-    api.Resolution,
-    api.SecurityChanges,
-    api.SecurityType,
-    api.Slice,
-    api.Split,
-    api.TradeBar,
-    OrderStatus,
-    OrderType,
+    enums.AlgorithmMode,
+    enums.DataNormalizationMode,
+    enums.DayOfWeek,
+    enums.DelistingType,
+    enums.OrderDirection,
+    enums.OrderStatus,
+    enums.OrderType,
+    enums.Resolution,
+    enums.SecurityType,
+    Market,
+    PortfolioTarget,
+    QCAlgorithm,
     Symbol,
+    TradeBar,
+    views.Delisting,
+    views.Dividend,
+    views.ETFConstituentUniverse,
+    views.OrderTicket,
+    views.SecurityChanges,
+    views.Slice,
+    views.Split,
 )
 
 
@@ -44,7 +45,7 @@ def install() -> None:
     """Make `AlgorithmImports` importable in this process."""
     module = types.ModuleType("AlgorithmImports", __doc__)
     names: dict[str, Any] = {kind.__name__: kind for kind in _CLASSES}
-    names |= {"Universe": api.UniverseNames, "OrderEvent": api.OrderEventView}
+    names |= {"Universe": UniverseNames, "OrderEvent": views.OrderEventView}
     names |= {"np": np, "pd": pd, "math": math, "json": json}
     names |= {"date": date, "datetime": datetime, "time": time, "timedelta": timedelta}
     names |= {name: getattr(typing, name) for name in typing.__all__ if name != "Text"}

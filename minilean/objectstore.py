@@ -2,41 +2,61 @@
 
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+
+_KEY = re.compile(r"\.?[a-zA-Z0-9\\/_#\-$= ]+\.?[a-zA-Z0-9]*")
+"""What LEAN lets be saved: letters, digits, some signs, and one dot before the ending."""
 
 
 class ObjectStore:
-    """`self.object_store`. Files are written whole or not at all."""
+    """`self.object_store`. Files are written whole or not at all.
+
+    Raises ValueError for a key that LEAN does not take or that would lead outside the folder.
+    """
 
     def __init__(self, root: Path):
         self._root = root
+        self._announced: set[str] = set()
 
-    def _path(self, key: str) -> Path:
+    def _path(self, key: str, *, saving: bool = False) -> Path:
+        """As in LEAN a key loses dots and slashes at its beginning: `/a` and `./a` are `a`."""
         root = self._root.resolve()
-        path = (root / key).resolve()
-        if not key or os.path.isabs(key) or ".." in Path(key).parts or not path.is_relative_to(root) or path == root:
+        inside = _normalised(key)
+        path = (root / inside).resolve()
+        refused = saving and not _KEY.fullmatch(key)
+        if refused or ".." in Path(inside).parts or not path.is_relative_to(root) or path == root:
             raise ValueError(f"LocalObjectStore: path is not supported: '{key}'")
         return path
 
     def contains_key(self, key: str) -> bool:
-        return self._path(key).is_file()
+        """Whether the key was stored, or, as in LEAN, its path at least asked for in this run."""
+        return self._path(key).is_file() or _normalised(key) in self._announced
 
     def get_file_path(self, key: str) -> str:
         """Where the key's content lies, or will lie: write the file there, then call `save(key)`."""
-        path = self._path(key)
+        known = self.contains_key(key)
+        path = self._path(key, saving=not known)
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._announced.add(_normalised(key))
         return str(path)
 
     def save(self, key: str, text: str | None = None, encoding: str = "utf-8") -> bool:
-        """Store a text, or, without one, the file that was written at `get_file_path(key)`."""
-        if text is None:
-            return self.contains_key(key)
-        return self.save_bytes(key, text.encode(encoding))
+        """Store a text, or, without one, the file that was written at `get_file_path(key)`.
+
+        Raises ValueError if there is no such file.
+        """
+        if text is not None:
+            return self.save_bytes(key, text.encode(encoding))
+        path = self._path(key, saving=True)
+        if not path.is_file():
+            raise ValueError(f"There is no file associated with path {key} in '{path}'")
+        return True
 
     def save_bytes(self, key: str, content: bytes) -> bool:
-        path = self._path(key)
+        """Store bytes; False, and nothing changed, where the folder cannot be written."""
+        path = self._path(key, saving=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".saving-")
@@ -56,27 +76,34 @@ class ObjectStore:
     def save_json(self, key: str, content: object) -> bool:
         return self.save(key, json.dumps(content))
 
-    def read_bytes(self, key: str) -> bytes:
+    def read_bytes(self, key: str) -> bytes | None:
+        """The key's content; None, as in LEAN, if only its path was asked for. Raises KeyError for an unknown key."""
+        if not self.contains_key(key):
+            raise KeyError(
+                f"Object with path '{key}' was not found in the current project. Please use "
+                "ObjectStore.ContainsKey(key) to check if an object exists before attempting to read."
+            )
         path = self._path(key)
-        if not path.is_file():
-            raise KeyError(f"Object with key '{key}' was not found in the current project. Please use ObjectStore.ContainsKey(key) to check if an object exists before attempting to read.")
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() else None
 
-    def read(self, key: str, encoding: str = "utf-8") -> str:
-        return self.read_bytes(key).decode(encoding, "replace")
+    def read(self, key: str, encoding: str = "utf-8") -> str | None:
+        content = self.read_bytes(key)
+        return None if content is None else content.decode(encoding, "replace")
 
     def read_json(self, key: str) -> object:
-        return json.loads(self.read(key))
+        return json.loads(self.read(key) or "null")
 
     def delete(self, key: str) -> bool:
-        path = self._path(key)
-        if not path.is_file():
-            return False
-        path.unlink()
-        return True
+        known = self.contains_key(key)
+        self._path(key).unlink(missing_ok=True)
+        self._announced.discard(_normalised(key))
+        return known
 
     @property
-    def keys(self) -> Iterator[str]:
-        for path in sorted(self._root.rglob("*")):
-            if path.is_file() and not path.name.startswith(".saving-"):
-                yield path.relative_to(self._root).as_posix()
+    def keys(self) -> list[str]:
+        found = (path for path in self._root.rglob("*") if path.is_file() and not path.name.startswith(".saving-"))
+        return sorted({path.relative_to(self._root).as_posix() for path in found} | self._announced)
+
+
+def _normalised(key: str) -> str:
+    return key.lstrip(".").lstrip("/\\").replace("\\", "/")

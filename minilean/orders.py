@@ -1,6 +1,5 @@
 """Orders and order events, with LEAN's JSON and the hash of the order list."""
 
-import enum
 import hashlib
 import json
 from collections.abc import Iterable
@@ -9,36 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from minilean.decimals import EXACT, ZERO, normalise, number, smart, text
+from minilean.enums import OrderStatus, OrderType
 from minilean.symbols import Symbol
-
-
-class LeanEnum(enum.IntEnum):
-    """An enumeration of LEAN's: a number whose text is its name."""
-
-    def __str__(self) -> str:
-        return self.name
-
-    def __format__(self, specification: str) -> str:
-        return format(self.name, specification)
-
-
-class OrderType(LeanEnum):
-    MARKET = 0
-    MARKET_ON_OPEN = 4
-    MARKET_ON_CLOSE = 5
-
-
-class OrderStatus(LeanEnum):
-    NEW = 0
-    SUBMITTED = 1
-    PARTIALLY_FILLED = 2
-    FILLED = 3
-    CANCELED = 5
-    NONE = 6
-    INVALID = 7
-    CANCEL_PENDING = 8
-    UPDATE_SUBMITTED = 9
-
 
 _STATUS_NAMES = {status: "".join(part.capitalize() for part in status.name.split("_")) for status in OrderStatus}
 CLOSED = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.INVALID})

@@ -71,7 +71,7 @@ class DateRules:
             "Every", lambda first, last: (d for d in self._days(first, last, None) if (d.weekday() + 1) % 7 in wanted)
         )
 
-    # LEAN's calls are week_start(symbol, days_offset, extended_market_hours) and week_start(days_offset). For US
+    # LEAN has each of these as rule(symbol, days_offset, extended_market_hours) and as rule(days_offset). For US
     # equities no day has extended hours alone, so the last argument makes no difference.
 
     def week_start(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
@@ -86,7 +86,9 @@ class DateRules:
     def month_end(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
         return self._in_each("MonthEnd", _month, symbol, days_offset)
 
-    def quarter_start(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
+    def quarter_start(
+        self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True
+    ) -> DateRule:
         return self._in_each("QuarterStart", _quarter, symbol, days_offset)
 
     def quarter_end(self, symbol: object = None, days_offset: int = 0, extended_market_hours: bool = True) -> DateRule:
@@ -103,64 +105,55 @@ class DateRules:
             return self._calendar.sessions(first, last)
         return (date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1))
 
-    def _in_each(
-        self, name: str, period: Callable[[date], tuple[object, date, date]], symbol: object, days_offset: int
-    ) -> DateRule:
+    def _in_each(self, name: str, span: "_Span", symbol: object, days_offset: int) -> DateRule:
         if isinstance(symbol, int):
-            symbol, days_offset = None, symbol
-        largest = _LARGEST_OFFSETS[period]
-        if symbol is not None and largest == 6:
-            largest = 4
+            days_offset, symbol = symbol, None
+        largest = 4 if symbol is not None and name.startswith("Week") else _LARGEST_OFFSET[span]
         if not 0 <= days_offset <= largest:
             raise ValueError(f"DateRules.{name}() : Offset must be between 0 and {largest}, not {days_offset}")
         self._note_symbol(symbol)
         index = -1 - days_offset if name.endswith("End") else days_offset
-        return DateRule(name, lambda first, last: self._each(period, first, last, symbol, index))
+        return DateRule(name, lambda first, last: self._each(span, first, last, symbol, index))
 
-    def _each(
-        self,
-        period: Callable[[date], tuple[object, date, date]],
-        first: date,
-        last: date,
-        symbol: object,
-        index: int,
-    ) -> Iterator[date]:
-        """The index-th day of every week, month, quarter or year, counted within the whole period."""
-        begin, end = period(first)[1], period(last)[2]
-        for _, group in itertools.groupby(self._days(begin, end, symbol), key=lambda day: period(day)[0]):
+    def _each(self, span: "_Span", first: date, last: date, symbol: object, index: int) -> Iterator[date]:
+        """The index-th day of every week, month, quarter or year, counted within the whole of it."""
+        for _, group in itertools.groupby(self._days(span(first)[0], span(last)[1], symbol), key=span):
             days = list(group)
             chosen = days[max(-len(days), min(len(days) - 1, index))]
             if first <= chosen <= last:
                 yield chosen
 
 
-def _week(day: date) -> tuple[object, date, date]:
-    """The key, first and last day of the week of a day, Monday to Sunday; likewise the periods below."""
+_Span = Callable[[date], tuple[date, date]]
+"""First and last day of the week, month, quarter or year that a day is in."""
+
+
+def _week(day: date) -> tuple[date, date]:
     monday = day - timedelta(days=day.weekday())
-    return monday, monday, monday + timedelta(days=6)
+    return monday, monday + timedelta(days=6)
 
 
-def _week_to_friday(day: date) -> tuple[object, date, date]:
-    """LEAN counts the end of a week back from its Friday, to the Saturday before."""
+def _week_to_friday(day: date) -> tuple[date, date]:
+    """LEAN counts from the end of a week back from its Friday, to the Saturday before."""
     saturday = day - timedelta(days=(day.weekday() + 2) % 7)
-    return saturday, saturday, saturday + timedelta(days=6)
+    return saturday, saturday + timedelta(days=6)
 
 
-def _month(day: date) -> tuple[object, date, date]:
+def _month(day: date) -> tuple[date, date]:
     following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
-    return (day.year, day.month), date(day.year, day.month, 1), following - timedelta(days=1)
+    return date(day.year, day.month, 1), following - timedelta(days=1)
 
 
-def _quarter(day: date) -> tuple[object, date, date]:
-    number = (day.month - 1) // 3
-    return (day.year, number), date(day.year, 3 * number + 1, 1), _month(date(day.year, 3 * number + 3, 1))[2]
+def _quarter(day: date) -> tuple[date, date]:
+    first = day.month - (day.month - 1) % 3
+    return date(day.year, first, 1), _month(date(day.year, first + 2, 1))[1]
 
 
-def _year(day: date) -> tuple[object, date, date]:
-    return day.year, date(day.year, 1, 1), date(day.year, 12, 31)
+def _year(day: date) -> tuple[date, date]:
+    return date(day.year, 1, 1), date(day.year, 12, 31)
 
 
-_LARGEST_OFFSETS = {_week: 6, _week_to_friday: 6, _month: 30, _quarter: 92, _year: 365}
+_LARGEST_OFFSET: dict[_Span, int] = {_week: 6, _week_to_friday: 6, _month: 30, _quarter: 92, _year: 365}
 
 
 class TimeRules:

@@ -3,6 +3,7 @@
 import functools
 from dataclasses import dataclass
 from datetime import date, datetime
+from datetime import date as Day
 
 _BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _USA_EQUITY = 1 * 100 + 1
@@ -18,7 +19,7 @@ class SecurityIdentifier:
     date: datetime
 
     @classmethod
-    def generate_equity(cls, first_ticker: str, first_date: date) -> "SecurityIdentifier":
+    def generate_equity(cls, first_ticker: str, first_date: "Day") -> "SecurityIdentifier":
         return cls(first_ticker.upper(), datetime(first_date.year, first_date.month, first_date.day))
 
     @classmethod
@@ -50,7 +51,7 @@ def _text(sid: SecurityIdentifier) -> str:
 class Symbol:
     """What an algorithm names a security by: the identifier, and the ticker it had when the symbol was made."""
 
-    __slots__ = ("id", "value", "sid", "_text", "_hash")
+    __slots__ = ("_hash", "_text", "id", "sid", "value")
 
     def __init__(self, sid: SecurityIdentifier, value: str, text: str | None = None):
         self.id = sid

@@ -1,5 +1,6 @@
 """Which securities an algorithm is subscribed to: ETF-constituents universes and hand-picked equities."""
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from minilean.calendar import MarketCalendar
 from minilean.data import DailyBars, DataFolder
-from minilean.decimals import ZERO, EXACT, divide, fit, round_half_even
+from minilean.decimals import EXACT, ZERO, divide, fit, round_half_even
 from minilean.portfolio import Portfolio
 from minilean.securities import DEFAULT_LEVERAGE, Bar, Security
 from minilean.symbols import Symbol
@@ -130,14 +131,14 @@ class Subscriptions:
         for symbol in sorted(chosen, key=lambda symbol: symbol.value):
             if symbol.sid in universe.members:
                 continue
-            security = self._portfolio.registry.get(symbol.sid)
-            if security is not None and security.is_delisted:
-                security.is_tradable = True  # orders are accepted again, but bars will never come
+            known = self._portfolio.registry.get(symbol.sid)
+            if known is not None and known.is_delisted:
+                known.is_tradable = True  # orders are accepted again, but bars will never come
                 continue
-            if security is None or security not in self._portfolio.active():
-                security = self._enter(symbol, now, universe.adjusted, universe.leverage)
-            universe.members[symbol.sid] = security
-            changes.added.append(security)
+            if known is None or known not in self._portfolio.active():
+                known = self._enter(symbol, now, universe.adjusted, universe.leverage)
+            universe.members[symbol.sid] = known
+            changes.added.append(known)
         return changes
 
     def _is_free(self, security: Security) -> bool:
@@ -232,7 +233,7 @@ class Subscriptions:
                 at(delisting, CorporateAction("warning", security, delisting))
                 at(date.fromordinal(delisting.toordinal() + 1), CorporateAction("delisted", security, delisting))
         factors = self.feeds[security.symbol.sid].bars.factors
-        for row, following in zip(factors, factors[1:], strict=False):
+        for row, following in itertools.pairwise(factors):
             if not self._calendar.is_session(row.day):
                 continue
             day = self._calendar.next_session(row.day)

@@ -146,7 +146,7 @@ def test_too_few_usable_stocks_leave_the_positions_as_they_are(run_strategy, dem
 
 def test_stocks_without_enough_bars_sit_the_month_out_and_are_counted(run_strategy, demo_market):
     run = run_strategy(demo_market, start="2011-01-03", end="2011-01-31", n_stocks=24)
-    stocks, weights = next(iter(decisions(run).values()))
+    _, weights = next(iter(decisions(run).values()))
     left_out = int((weights == 0).sum())
     assert left_out > 0
     assert f" {left_out} left out, " in run.lines[-1]

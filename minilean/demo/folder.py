@@ -185,7 +185,7 @@ def _market_hours(holidays: list[date], early_closes: list[date]) -> str:
         "dataTimeZone": "America/New_York",
         "exchangeTimeZone": "America/New_York",
         "sunday": [],
-        **{day: hours for day in ("monday", "tuesday", "wednesday", "thursday", "friday")},
+        **dict.fromkeys(("monday", "tuesday", "wednesday", "thursday", "friday"), hours),
         "saturday": [],
         "holidays": [_us_date(day) for day in holidays],
         "earlyCloses": {_us_date(day): f"{_EARLY}" for day in early_closes},

@@ -7,7 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from minilean.decimals import normalise, number, smart, truncate
-from minilean.orders import Order, OrderEvent, OrderStatus, iso, order_json
+from minilean.enums import OrderStatus
+from minilean.orders import Order, OrderEvent, iso, order_json
 from minilean.results.charts import CANDLE, Chart, Series, in_table_order
 from minilean.results.statistics import time_span
 from minilean.results.trades import Trade

@@ -51,8 +51,6 @@ class PortfolioView(Protocol):
     """What the results read of a portfolio; active() in the order of LEAN's securities dictionary."""
 
     @property
-    def cash(self) -> Decimal: ...
-    @property
     def total_fees(self) -> Decimal: ...
     def total_value(self) -> Decimal: ...
     def active(self) -> Iterable[Security]: ...
@@ -329,7 +327,7 @@ class Recorder:
 
     def _value_holdings(self, now: int, held: Sequence[_Position], total: Decimal) -> None:
         values = [quantity * price for _, quantity, price, _ in held]
-        short = sum([value for value in values if value < 0], ZERO)
+        short = sum([value for value, position in zip(values, held, strict=True) if position[1] < 0], ZERO)
         sizes = list(map(abs, values)) if short else values
         sides = (sum(values, ZERO) - short, short)
         ratios = [smart(round_half_even(divide(side, total), 4)) if total else ZERO for side in sides]
@@ -484,6 +482,7 @@ class Recorder:
             "portfolioStatistics": portfolio_texts(self._total),
         }
         state = {
+            # LEAN writes the wall clock here; these are the run's own first and last moment, the same in every run.
             "StartTime": iso(_EPOCH + self._first * _SECOND),
             "EndTime": iso(self._last),
             "RuntimeError": runtime_error,

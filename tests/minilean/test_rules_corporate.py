@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tiny_market import TinyMarket, everything, placed, utc
 
-from minilean.orders import OrderStatus
+from minilean.enums import OrderStatus
 
 EX = datetime(2013, 6, 10)
 

@@ -12,7 +12,8 @@ import pytest
 from tiny_market import Scripted, TinyMarket, everything, placed, utc
 
 from minilean.algorithm import PortfolioTarget
-from minilean.orders import Order, OrderStatus, OrderType
+from minilean.enums import OrderStatus, OrderType
+from minilean.orders import Order
 from minilean.securities import fee
 
 FILLED, SUBMITTED, CANCELED, INVALID = (

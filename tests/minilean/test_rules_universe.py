@@ -12,7 +12,7 @@ import pytest
 from tiny_market import TinyMarket, everything, placed, utc
 
 from minilean.algorithm import PortfolioTarget, UniverseNames
-from minilean.orders import OrderStatus, OrderType
+from minilean.enums import OrderStatus, OrderType
 from minilean.portfolio import ActiveSet
 from minilean.securities import Security
 

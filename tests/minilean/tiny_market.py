@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from minilean.algorithm import DataNormalizationMode, QCAlgorithm, Resolution
+from minilean.algorithm import QCAlgorithm
 from minilean.calendar import MarketCalendar
 from minilean.data import DataFolder
 from minilean.engine import Engine
+from minilean.enums import DataNormalizationMode, Resolution
 from minilean.objectstore import ObjectStore
 from minilean.symbols import SecurityIdentifier, Symbol
 

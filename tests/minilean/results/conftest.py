@@ -14,7 +14,8 @@ import pytest
 
 from minilean.data import DataFolder
 from minilean.decimals import EXACT, ZERO
-from minilean.orders import Order, OrderEvent, OrderStatus, OrderType
+from minilean.enums import OrderStatus, OrderType
+from minilean.orders import Order, OrderEvent
 from minilean.results import Recorder
 from minilean.securities import Security
 from minilean.symbols import SecurityIdentifier, Symbol

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from minilean.orders import Order, OrderEvent, OrderStatus, OrderType
+from minilean.enums import OrderStatus, OrderType
+from minilean.orders import Order, OrderEvent
 from minilean.results.charts import CANDLE, Series
 from minilean.results.files import order_events, summary_equity, write_whole
 

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from minilean.orders import Order, OrderEvent, OrderStatus, OrderType
+from minilean.enums import OrderStatus, OrderType
+from minilean.orders import Order, OrderEvent
 from minilean.results.trades import TradeBuilder
 
 START = datetime(2015, 6, 1, 20)
