@@ -2,8 +2,10 @@
 
 import functools
 import json
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from minilean.errors import DataError
@@ -32,36 +34,45 @@ def to_new_york(utc: datetime) -> datetime:
 
 
 class MarketCalendar:
-    """Which days have a session, and when it closes.
+    """Which days have a session, and when it opens and closes: 09:30 to 16:00 but for the days that are named.
 
-    holidays: dates without a session; early_closes: date -> closing time.
+    holidays: dates without a session; early_closes, late_opens: date -> time; weekdays: 0 for Monday.
     """
 
-    def __init__(self, holidays: set[date], early_closes: dict[date, time], weekdays: set[int]):
+    def __init__(
+        self,
+        holidays: set[date],
+        early_closes: dict[date, time],
+        weekdays: set[int],
+        late_opens: Mapping[date, time] = MappingProxyType({}),
+    ):
         self._holidays = holidays
         self._early = early_closes
+        self._late = late_opens
         self._weekdays = weekdays
 
     @classmethod
     def read(cls, data_folder: Path) -> "MarketCalendar":
+        """The calendar of US equities; raises DataError where the folder has none that can be used."""
         path = data_folder / "market-hours" / "market-hours-database.json"
         try:
-            entry = json.loads(path.read_text(encoding="utf-8-sig"))["entries"][_ENTRY]
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
-            raise DataError(f"{path} is missing: it is part of every LEAN data folder") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} has no usable entry {_ENTRY}: {type(error).__name__} {error}") from None
+            raise DataError(f"{path} is missing: it is part of every LEAN data folder, copy it from another") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{path} is not readable JSON ({error}): copy it from another LEAN data folder") from None
         try:
-            holidays = {_us_date(text) for text in entry.get("holidays", ())}
-            early = {_us_date(day): time.fromisoformat(text) for day, text in entry.get("earlyCloses", {}).items()}
-            weekdays = {
-                number
-                for number, name in enumerate(_WEEKDAYS)
-                if any(segment["state"] == "market" for segment in entry.get(name, ()))
-            }
+            entry = content["entries"][_ENTRY]
+            holidays = {_us_date(text) for text in entry.get("holidays") or ()}
+            early, late = (
+                {_us_date(day): time.fromisoformat(text) for day, text in (entry.get(name) or {}).items()}
+                for name in ("earlyCloses", "lateOpens")
+            )
+            weekdays = {number for number, name in enumerate(_WEEKDAYS) if _has_session(entry.get(name) or ())}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}, entry {_ENTRY}, cannot be read: {error}") from None
-        return cls(holidays, early, weekdays)
+            what = f"{type(error).__name__} {error}"
+            raise DataError(f"{path} has no usable entry {_ENTRY} ({what}): copy it from another folder") from None
+        return cls(holidays, early, weekdays, late)
 
     def is_session(self, day: date) -> bool:
         return day.weekday() in self._weekdays and day not in self._holidays
@@ -71,7 +82,8 @@ class MarketCalendar:
         return datetime.combine(day, self._early.get(day, CLOSE))
 
     def open(self, day: date) -> datetime:
-        return datetime.combine(day, OPEN)
+        """When the session of that day begins."""
+        return datetime.combine(day, self._late.get(day, OPEN))
 
     def is_open(self, now: datetime) -> bool:
         day = now.date()
@@ -104,7 +116,14 @@ class MarketCalendar:
         return self.sessions(first, following - timedelta(days=1))
 
 
+def _has_session(segments: Iterable[Mapping[str, str]]) -> bool:
+    """Whether a weekday has a session. Raises ValueError for hours other than those of US equities."""
+    found = [(segment["start"], segment["end"]) for segment in segments if segment["state"] == "market"]
+    if found and found != [(f"{OPEN}", f"{CLOSE}")]:
+        raise ValueError(f"sessions are {OPEN} to {CLOSE}, not {found}")
+    return bool(found)
+
+
 def _us_date(text: str) -> date:
     month, day, year = (int(part) for part in text.split("/"))
     return date(year, month, day)
-

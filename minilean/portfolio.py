@@ -117,7 +117,7 @@ class Portfolio:
         profit = ZERO
         if held and (held > 0) != (quantity > 0):
             closed = min(abs(held), abs(quantity)) * (1 if held > 0 else -1)
-            profit = fit((price - security.average_price) * closed)
+            profit = fit(fit(price * closed) - fit(EXACT.multiply(security.average_price, closed)))
             security.profit += profit
         after = held + quantity
         if not after:

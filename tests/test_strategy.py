@@ -1,13 +1,12 @@
 """main.py as a whole, on the embedded host: the calendar, no look-ahead, determinism, faults."""
 
 import shutil
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model.checkpoint import unpack
+from tests.bars import rewrite_bars
 
 HALF_A_YEAR = {"start": "2011-01-03", "end": "2011-06-30"}
 
@@ -20,21 +19,6 @@ def decisions(run):
         if decision is not None:
             found[decision.market.instant] = (decision.market.stocks, decision.weights)
     return found
-
-
-def rewrite_bars(folder: Path, change) -> None:
-    """Apply change(date text, [o, h, l, c, v]) to every daily row of every stock."""
-    for path in (folder / "equity" / "usa" / "daily").glob("*.zip"):
-        with zipfile.ZipFile(path) as archive:
-            name = archive.namelist()[0]
-            rows = archive.read(name).decode().splitlines()
-        changed = []
-        for row in rows:
-            stamp, *cells = row.split(",")
-            values = change(path.stem, stamp[:8], [int(cell) for cell in cells])
-            changed.append(",".join([stamp, *map(str, values)]))
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(name, "\n".join(changed) + "\n")
 
 
 @pytest.fixture(scope="module")

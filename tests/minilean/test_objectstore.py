@@ -48,7 +48,7 @@ def test_a_key_whose_path_was_asked_for_is_contained_but_empty_until_it_is_writt
     assert store.contains_key("new/file.pt")
     assert store.keys == ["new/file.pt"]
     assert store.read_bytes("new/file.pt") is None
-    with pytest.raises(ValueError, match="There is no file associated with path new/file.pt"):
+    with pytest.raises(ValueError, match=r"There is no file associated with path new/file\.pt"):
         store.save("new/file.pt")
 
 
@@ -69,14 +69,11 @@ def test_nothing_outside_the_folder_can_be_read_or_deleted(store, tmp_path, key)
     assert (tmp_path / "secret").exists()
 
 
-@pytest.mark.parametrize("key", ["/a/b", "./a/b", "a\\b", "/./a/b"])
+@pytest.mark.parametrize("key", ["/a/b", "./a/b", "a\\b"])
 def test_dots_and_slashes_at_the_beginning_are_dropped(store, key):
     assert store.save_bytes("a/b", b"1")
-    if key == "/./a/b":
-        assert store.read_bytes(key) == b"1"
-    else:
-        assert store.save_bytes(key, b"2")
-        assert store.read_bytes("a/b") == b"2"
+    assert store.save_bytes(key, b"2")
+    assert store.read_bytes("a/b") == store.read_bytes(key) == b"2"
     assert store.keys == ["a/b"]
 
 
