@@ -11,7 +11,7 @@ from minilean.enums import OrderStatus, OrderType
 from minilean.errors import AlgorithmError
 from minilean.orders import Order, OrderEvent
 from minilean.portfolio import Portfolio
-from minilean.securities import Security, fee
+from minilean.securities import Bar, Security, fee
 from minilean.symbols import Symbol
 
 MARKET_ON_CLOSE_BUFFER = timedelta(minutes=15, seconds=30)
@@ -289,7 +289,7 @@ class Brokerage:
     def _try_fill(self, order: Order) -> None:
         security = self._portfolio.registry[order.symbol.sid]
         bar = security.bar
-        if order.type == OrderType.MARKET_ON_OPEN and (bar is None or to_utc(bar.end_time) <= order.time):
+        if order.type == OrderType.MARKET_ON_OPEN and (bar is None or bar.session.utc_close <= order.time):
             return
         problem = self._buying_power_problem(security, order)
         if problem:
@@ -302,15 +302,16 @@ class Brokerage:
                 f"Cannot perform fill for {order.symbol} because no data subscription were found."
             )
         elif bar is not None:
-            price = self._fill_price(order, bar.open, bar.time, bar.close)
+            price = self._fill_price(order, bar)
             if price is not None:
                 self._fill(order, security, price, fee(order.quantity, security.price))
 
-    def _fill_price(self, order: Order, bar_open: Decimal, bar_start: datetime, bar_close: Decimal) -> Decimal | None:
+    def _fill_price(self, order: Order, bar: Bar) -> Decimal | None:
+        """The open of the first bar that starts after the order, or the last close once the order's session is over."""
         if order.type == OrderType.MARKET_ON_OPEN:
-            return bar_open if to_utc(bar_start) >= order.time else None
+            return bar.open if bar.session.utc_open >= order.time else None
         close = self._calendar.close(to_new_york(order.time).date())
-        return bar_close if self._now() >= close else None
+        return bar.close if self._now() >= close else None
 
     def _fill(
         self, order: Order, security: Security, price: Decimal, charge: Decimal | None, message: str = ""

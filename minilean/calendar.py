@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from typing import NamedTuple
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
@@ -31,6 +32,15 @@ def to_utc(local: datetime) -> datetime:
 def to_new_york(utc: datetime) -> datetime:
     """Naive New York time for a naive UTC time."""
     return utc.replace(tzinfo=_UTC).astimezone(NEW_YORK).replace(tzinfo=None)
+
+
+class Session(NamedTuple):
+    """When a session begins and ends, in New York and in UTC."""
+
+    open: datetime
+    close: datetime
+    utc_open: datetime
+    utc_close: datetime
 
 
 class MarketCalendar:
@@ -84,6 +94,11 @@ class MarketCalendar:
     def open(self, day: date) -> datetime:
         """When the session of that day begins."""
         return datetime.combine(day, self._late.get(day, OPEN))
+
+    @functools.lru_cache(maxsize=256)  # noqa: B019 - one calendar lives as long as its run
+    def session(self, day: date) -> Session:
+        begin, end = self.open(day), self.close(day)
+        return Session(begin, end, to_utc(begin), to_utc(end))
 
     def is_open(self, now: datetime) -> bool:
         day = now.date()

@@ -100,10 +100,26 @@ class DailyBars:
         products = [fit(EXACT.multiply(row.price_factor, row.split_factor)) for row in self.factors]
         return [*products, Decimal(1)]
 
+    @cached_property
+    def _ticks(self) -> list[Decimal]:
+        """What one stored unit is worth in each segment."""
+        return [EXACT.multiply(_TICK, multiplier) for multiplier in self._multipliers]
+
     def price(self, column: NDArray[np.int64], row: int, adjusted: bool) -> Decimal:
         """One price as a decimal with LEAN's scale: four places, plus those of the factors."""
-        raw = int(column[row]) * _TICK
-        return fit(EXACT.multiply(raw, self._multipliers[self._segment[row]])) if adjusted else raw
+        tick = self._ticks[self._segment[row]] if adjusted else _TICK
+        return fit(EXACT.multiply(tick, int(column[row])))
+
+    def prices(self, column: NDArray[np.int64], rows: NDArray[np.int64], adjusted: bool) -> list[Decimal | None]:
+        """`price` of many rows; None for a negative one."""
+        found: list[Decimal | None] = []
+        ticks = self._ticks
+        segments = self._segment[rows].tolist() if adjusted and len(self) else [0] * len(rows)
+        stored = column[rows].tolist() if len(self) else segments
+        for row, raw, segment in zip(rows.tolist(), stored, segments, strict=True):
+            tick = ticks[segment] if adjusted else _TICK
+            found.append(None if row < 0 else fit(EXACT.multiply(tick, raw)))
+        return found
 
     def adjusted_volume(self, row: int) -> int:
         """Volume in shares as adjusted prices count them."""
@@ -152,6 +168,13 @@ class DailyBars:
         if not len(self):
             return None
         return date.fromordinal(int(self.ordinals[0])), date.fromordinal(int(self.ordinals[-1]))
+
+    def rows_of(self, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row of the bar of each day; -1 where there is none."""
+        if not len(self):
+            return np.full(len(ordinals), -1)
+        at = np.minimum(np.searchsorted(self.ordinals, ordinals), len(self) - 1)
+        return np.where(self.ordinals[at] == ordinals, at, -1)
 
     def last_row_before(self, day: date) -> int:
         """Row of the last bar before that day; -1 if there is none."""

@@ -29,18 +29,20 @@ def fit(x: Decimal) -> Decimal:
         return _HOLDS.plus(x)
     except decimal.DecimalException:
         pass
-    if abs(x) > _LARGEST[0]:
+    if x.copy_abs() > _LARGEST[0]:
         raise OverflowError(f"{x:.6e} is too large for a decimal of LEAN, which ends at {_LARGEST[0]:.6e}")
     scale = min(28, 28 - x.adjusted())
     rounded = EXACT.quantize(x, _UNITS[scale])
-    if abs(rounded) > _LARGEST[scale]:
+    if rounded.copy_abs() > _LARGEST[scale]:
         rounded = EXACT.quantize(x, _UNITS[scale - 1])
     return rounded
 
 
 def divide(a: Decimal, b: Decimal) -> Decimal:
     """a / b as .NET divides: as many digits as fit, no needless trailing zeros."""
-    return fit(EXACT.divide(a, b))
+    quotient = EXACT.divide(a, b)
+    rounded = fit(quotient)
+    return rounded if rounded.same_quantum(quotient) else normalise(rounded)
 
 
 def multiply(a: Decimal, b: Decimal) -> Decimal:

@@ -106,7 +106,7 @@ class Engine:
             self.calendar,
             self.order_settings,
             lambda: self.now,
-            lambda security: not self.subscriptions.feeds[security.symbol.sid].adjusted,
+            lambda security: security.feed is not None and not security.feed.adjusted,
         )
         self.brokerage.error = self.error
         self.brokerage.warn_once = self.warn_once
@@ -426,17 +426,15 @@ class Engine:
         """The slice at the end of a session, with its daily bars."""
         self._past_events(moment)
         self.now = moment
-        day = moment.date()
+        session = self.calendar.session(moment.date())
         updated = []
-        feeds = self.subscriptions.feeds
+        mark = self.results().mark
         for security in self.portfolio.active():
-            feed = feeds[security.symbol.sid]
-            row = int(feed.rows[position])
-            if row >= 0:
-                self.subscriptions.update_price(security, feed, row, day)
+            feed = security.feed
+            if feed is not None and security.receive(feed, position, session):
                 updated.append(security)
                 if security.quantity:
-                    self.results().mark(security)
+                    mark(security)
         self._points += len(updated)
         self.portfolio.revalue()
         self._guard(self.brokerage.scan)
@@ -485,7 +483,7 @@ class Engine:
     def _apply(self, action: CorporateAction) -> None:
         """Dividends and splits change cash and positions only where prices are raw."""
         security = action.security
-        if self.subscriptions.feeds[security.symbol.sid].adjusted:
+        if security.feed is None or security.feed.adjusted:
             return
         if action.kind == "dividend" and security.quantity:
             self.results().dividend(self.portfolio.dividend(security, action.amount))

@@ -1,13 +1,16 @@
 """Security identifiers and symbols, with LEAN's texts."""
 
 import functools
+import re
 from dataclasses import dataclass
 from datetime import date, datetime
 from datetime import date as Day
 
 _BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _USA_EQUITY = 1 * 100 + 1
+_CODE = re.compile(r"[0-9A-Z]{1,13}")
 _OADATE_EPOCH = date(1899, 12, 30)
+_MOST_DAYS = (date.max - _OADATE_EPOCH).days
 DEFAULT_FIRST_DATE = date(1998, 1, 2)
 
 
@@ -25,12 +28,8 @@ class SecurityIdentifier:
     @classmethod
     def parse(cls, text: str) -> "SecurityIdentifier":
         ticker, _, code = text.rpartition(" ")
-        try:
-            value = int(code, 36)
-        except ValueError:
-            value = -1
-        days, rest = divmod(value, 10**14)
-        if not ticker or value < 0 or rest != _USA_EQUITY:
+        days, rest = divmod(int(code, 36), 10**14) if _CODE.fullmatch(code) else (0, 0)
+        if not ticker or rest != _USA_EQUITY or days > _MOST_DAYS:
             raise ValueError(f"{text!r} is not the identifier of a US equity, such as 'SPY R735QTJ8XC9X'")
         return cls.generate_equity(ticker, date.fromordinal(_OADATE_EPOCH.toordinal() + days))
 

@@ -8,13 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minilean.calendar import MarketCalendar
-from minilean.data import DailyBars, DataFolder
+from minilean.data import DataFolder
 from minilean.decimals import EXACT, ZERO, divide, fit, round_half_even
 from minilean.portfolio import Portfolio
-from minilean.securities import DEFAULT_LEVERAGE, Bar, Security
+from minilean.securities import DEFAULT_LEVERAGE, Feed, Security
 from minilean.symbols import Symbol
 
 _SEED_WITHIN = 50
@@ -36,17 +35,6 @@ class CorporateAction:
     reference: Decimal = ZERO
     old_ticker: str = ""
     new_ticker: str = ""
-
-
-@dataclass
-class Feed:
-    """The daily bars of one security and since when it is subscribed."""
-
-    bars: DailyBars
-    adjusted: bool
-    rows: NDArray[np.int64]
-    subscribed: date
-    delisting_date: date | None
 
 
 @dataclass
@@ -84,7 +72,6 @@ class Subscriptions:
         self._has_open_orders = has_open_orders
         self.universes: list[Universe] = []
         self.hand_picked: dict[str, Security] = {}
-        self.feeds: dict[str, Feed] = {}
         self.agenda: dict[date, list[CorporateAction]] = {}
         self._leaving: dict[str, Security] = {}
         self._sessions = np.empty(0, dtype=np.int64)
@@ -182,16 +169,14 @@ class Subscriptions:
         self._portfolio.registry[symbol.sid] = security
         bars = self._data.daily(symbol.id)
         file = self._data.map_file(symbol.id)
-        at = np.searchsorted(bars.ordinals, self._sessions)
-        inside = np.minimum(at, max(len(bars) - 1, 0))
-        found = bars.ordinals[inside] == self._sessions if len(bars) else np.zeros(len(at), dtype=bool)
-        rows = np.where(found, inside, -1)
-        self.feeds[symbol.sid] = Feed(bars, adjusted, rows, now.date(), file.delisting_date if file else None)
+        rows = bars.rows_of(self._sessions)
+        closes = bars.prices(bars.close, rows, adjusted)
+        security.feed = Feed(bars, adjusted, rows.tolist(), closes, now.date(), file.delisting_date if file else None)
         self._plan(security, now.date())
         return security
 
     def _activate(self, security: Security, now: datetime) -> None:
-        feed = self.feeds[security.symbol.sid]
+        feed = _feed(security)
         feed.subscribed = now.date()
         self._portfolio.enter(security)
         if self.seed_prices and not security.price:
@@ -199,13 +184,8 @@ class Subscriptions:
             if row >= 0:
                 day = date.fromordinal(int(feed.bars.ordinals[row]))
                 if len(self._calendar.sessions(day, now.date())) <= _SEED_WITHIN + 1:
-                    self.update_price(security, feed, row, day)
-
-    def update_price(self, security: Security, feed: Feed, row: int, day: date) -> None:
-        """Let the security have the bar of that day."""
-        bar = Bar(feed.bars, row, feed.adjusted, self._calendar.open(day), self._calendar.close(day))
-        security.bar = bar
-        security.price = bar.close
+                    security.bar = bar = feed.bar(row, self._calendar.session(day))
+                    security.price = bar.close
 
     def _leave(self, security: Security) -> None:
         del self._leaving[security.symbol.sid]
@@ -232,7 +212,7 @@ class Subscriptions:
             if delisting is not None:
                 at(delisting, CorporateAction("warning", security, delisting))
                 at(date.fromordinal(delisting.toordinal() + 1), CorporateAction("delisted", security, delisting))
-        factors = self.feeds[security.symbol.sid].bars.factors
+        factors = _feed(security).bars.factors
         for row, following in itertools.pairwise(factors):
             if not self._calendar.is_session(row.day):
                 continue
@@ -252,9 +232,14 @@ class Subscriptions:
             action
             for action in self.agenda.pop(day, ())
             if action.security in self._portfolio.active()
-            and self.feeds[action.security.symbol.sid].subscribed <= action.since
+            and _feed(action.security).subscribed <= action.since
         ]
         return sorted(due, key=lambda action: action.security.symbol.value)
+
+
+def _feed(security: Security) -> Feed:
+    assert security.feed is not None, "a subscribed security has a feed"
+    return security.feed
 
 
 def _by_ticker(securities: Iterable[Security]) -> list[Security]:

@@ -156,7 +156,7 @@ class SecurityView:
 
     @property
     def data_normalization_mode(self) -> DataNormalizationMode:
-        adjusted = self._host.subscriptions.feeds[self._inner.symbol.sid].adjusted
+        adjusted = self._inner.feed is None or self._inner.feed.adjusted
         return DataNormalizationMode.ADJUSTED if adjusted else DataNormalizationMode.RAW
 
     @property

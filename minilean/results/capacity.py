@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
-from minilean.calendar import to_new_york
 from minilean.decimals import EXACT, ONE, ZERO, divide, fit
 from minilean.securities import Security
 
@@ -84,10 +83,9 @@ class CapacityEstimate:
         """Look at the bars that ended with this slice."""
         if not self._monitored:
             return
-        now = to_new_york(utc)
         for asset in list(self._monitored):
             bar = asset.security.bar
-            if bar is None or bar.end_time != now or not bar.volume:
+            if bar is None or bar.session.utc_close != utc or not bar.volume:
                 continue
             if asset.last_fill == utc:
                 # A daily bar of 6.5 hours counts as an hourly one: the bar of the fill itself, and no other.

@@ -1,8 +1,8 @@
 """The capacity estimate, by hand."""
 
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,13 +14,9 @@ FILL = datetime(2015, 6, 1, 20)
 TOTAL = Decimal(10_000)
 
 
-@dataclass
-class Bar:
+def bar(utc_close: datetime, price: str, volume: int) -> SimpleNamespace:
     """What the estimate reads of a bar."""
-
-    end_time: datetime
-    close: Decimal
-    volume: int
+    return SimpleNamespace(session=SimpleNamespace(utc_close=utc_close), close=Decimal(price), volume=volume)
 
 
 @pytest.fixture
@@ -31,7 +27,7 @@ def estimate():
 def trade(estimate, stock, when, *, price="10", volume=1000, quantity=100):
     stock.price = Decimal(price)
     stock.quantity += quantity
-    stock.bar = Bar(when - timedelta(hours=4), Decimal(price), volume)
+    stock.bar = bar(when, price, volume)
     estimate.fill(stock, when, abs(quantity) * Decimal(price))
 
 
@@ -68,7 +64,7 @@ def test_only_the_bar_of_the_fill_counts_and_one_without_volume_is_waited_out(es
     stock = make_security("AAA")
     trade(estimate, stock, FILL, volume=0)
     estimate.end_of_slice(FILL)
-    stock.bar = Bar(days(1) - timedelta(hours=4), Decimal(10), 1000)
+    stock.bar = bar(days(1), "10", 1000)
     estimate.end_of_slice(days(1))
     estimate.snapshot(days(7), TOTAL, forced=True)
     assert estimate.value == 0

@@ -1,0 +1,276 @@
+"""The file formats of a LEAN data folder, read row by row into plain values.
+
+What LEAN reads past without harm is read past here too: byte-order marks, all line ends, blank lines, rows out of
+order, rows that repeat a date (the first stays), bars that go back in time (dropped), factor rows that LEAN leaves out
+(`inf`, `e+`, not above zero), columns too many, dates of last update that are none. What LEAN would read wrongly or
+give up on in its log alone is refused: a DataError names the file, the line and the remedy.
+"""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minilean.decimals import plain
+from minilean.errors import DataError
+from minilean.symbols import SecurityIdentifier, Symbol
+
+FAR_FUTURE = date(2050, 12, 31)
+_YEARS = (1900, 2100)
+_NUMBER = re.compile(r"[+-]?([0-9]{1,28}\.?[0-9]{0,28}|\.[0-9]{1,28})([eE][+-]?[0-9]{1,2})?")
+_HIGHEST_PRICE = 10**14
+"""Ten billion dollars a share, in stored units: beyond it LEAN's decimals no longer hold a position's value."""
+_HIGHEST_FACTOR = 10**8
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+@dataclass(frozen=True)
+class MapFile:
+    """Which ticker a security had until which day. The last row is its delisting unless that is far in the future."""
+
+    permanent_ticker: str
+    rows: tuple[tuple[date, str], ...]
+
+    @property
+    def first_date(self) -> date:
+        return self.rows[0][0]
+
+    @property
+    def first_ticker(self) -> str:
+        """The ticker of the first row, without the number by which LEAN tells holders of one ticker apart (AAA.1)."""
+        return re.sub(r"(?<=.)\.[0-9]+$", "", self.rows[0][1])
+
+    @property
+    def last_ticker(self) -> str:
+        return self.rows[-1][1]
+
+    @property
+    def delisting_date(self) -> date | None:
+        last = self.rows[-1][0]
+        return last if last < FAR_FUTURE else None
+
+    @cached_property
+    def segments(self) -> tuple[tuple[str, date, date], ...]:
+        """(ticker, first day, last day), in order of time."""
+        found: list[tuple[str, date, date]] = []
+        start = self.first_date
+        for until, ticker in self.rows:
+            if found and found[-1][0] == ticker:
+                found[-1] = ticker, found[-1][1], until
+            else:
+                found.append((ticker, start, until))
+            start = until + timedelta(days=1)
+        return tuple(found)
+
+    def renames(self) -> Iterator[tuple[date, str, str]]:
+        """(last day of the old ticker, old ticker, new ticker)."""
+        for (old, _, until), (new, _, _) in zip(self.segments, self.segments[1:], strict=False):
+            yield until, old, new
+
+
+@dataclass(frozen=True)
+class FactorRow:
+    """One row of a factor file: the factors hold up to and including that day."""
+
+    day: date
+    price_factor: Decimal
+    split_factor: Decimal
+    reference_price: Decimal
+
+
+@dataclass(frozen=True)
+class Constituent:
+    """One row of an ETF constituents file; None where the cell is empty."""
+
+    symbol: Symbol
+    last_update: datetime | None
+    weight: Decimal | None
+    shares_held: Decimal | None
+    market_value: Decimal | None
+
+
+def read_map_file(path: Path) -> MapFile:
+    """Rows in order of date; of several on one day the first."""
+    rows: dict[date, str] = {}
+    for number, cells in _lines(path):
+        try:
+            day, ticker = parse_date(cells[0]), cells[1].lower()
+            if not ticker or "/" in ticker or "\\" in ticker:
+                raise ValueError("no ticker")
+        except (ValueError, IndexError):
+            raise _refusal(path, number, cells, "date,ticker,exchange") from None
+        rows.setdefault(day, ticker)
+    if not rows:
+        raise DataError(f"{path} is empty: a map file has a first and a last row, get it again or delete it")
+    return MapFile(path.stem.lower(), tuple(sorted(rows.items())))
+
+
+def read_factor_file(path: Path) -> tuple[FactorRow, ...]:
+    """Rows in order of date, of several on one day the first, without those that LEAN leaves out; empty if no file."""
+    rows: dict[date, FactorRow] = {}
+    if not path.exists():
+        return ()
+    for number, cells in _lines(path):
+        if any("inf" in cell or "e+" in cell for cell in cells):
+            continue
+        try:
+            price, split, *rest = (_decimal(cell) for cell in cells[1:4])
+            row = FactorRow(parse_date(cells[0]), price, split, rest[0] if rest else Decimal(0))
+            if price < 0 or split < 0 or price * split > _HIGHEST_FACTOR:
+                raise ValueError("factors out of range")
+        except ValueError:
+            raise _refusal(path, number, cells, "date,price factor,split factor,reference price") from None
+        if price and split:
+            rows.setdefault(row.day, row)
+    return tuple(rows[day] for day in sorted(rows))
+
+
+def read_constituents(path: Path) -> list[Constituent]:
+    """Rows of one constituents file, in file order."""
+    found = []
+    for number, cells in _lines(path):
+        try:
+            ticker, sid, updated, *amounts = cells
+            if not ticker or len(amounts) < 3:
+                raise ValueError("too few columns")
+            weight, shares, value = (_decimal(cell) if cell else None for cell in amounts[:3])
+            symbol = Symbol(SecurityIdentifier.parse(sid), ticker)
+        except ValueError:
+            raise _refusal(path, number, cells, "ticker,SID,date,weight,shares,value") from None
+        try:
+            day = parse_date(updated)
+            moment = datetime(day.year, day.month, day.day)
+        except ValueError:
+            moment = None
+        found.append(Constituent(symbol, moment, weight, shares, value))
+    return found
+
+
+def read_interest_rates(path: Path) -> list[tuple[date, Decimal]]:
+    """(day, rate as a fraction) since when it held; empty if there is no file."""
+    rates = []
+    for number, cells in _lines(path) if path.exists() else ():
+        if number == 1 or len(cells) < 2 or not cells[1]:
+            continue
+        try:
+            rates.append((date.fromisoformat(cells[0]), _decimal(cells[1]) / 100))
+        except ValueError:
+            raise _refusal(path, number, cells, "date,rate in percent") from None
+    return rates
+
+
+def read_bars(path: Path, with_hours: bool = False) -> NDArray[np.int64] | None:
+    """(T, 6) ordinal, open, high, low, close, volume of one zip, or (T, 7) with the hour last; None if no file.
+
+    Prices are in 1/10000 dollar. Bars that are not later than the one before are dropped, as LEAN drops them.
+    """
+    if not path.exists():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            raw = archive.read(names[0]) if names else b""
+    except Exception as error:  # a damaged archive raises any of a dozen types
+        raise DataError(f"{path} is not a readable zip file ({error}): get it or make it again") from None
+    raw = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if not raw.strip():
+        return np.empty((0, 7 if with_hours else 6), dtype=np.int64)
+    table = _numbers(raw)
+    ordinals = _ordinals(table) if table is not None else None
+    if table is None or ordinals is None:
+        raise DataError(f"{path}, {_first_bad_line(raw)}: correct it, or get or make the file again")
+    moments = ordinals * 24 + table[:, 1] if with_hours else ordinals
+    later = np.ones(len(moments), dtype=bool)
+    later[1:] = moments[1:] > np.maximum.accumulate(moments)[:-1]
+    columns = [ordinals, *table.T[2:]]
+    if with_hours:
+        columns.append(table[:, 1])
+    return np.stack(columns, axis=1)[later]
+
+
+def _numbers(raw: bytes) -> NDArray[np.int64] | None:
+    """(T, 7) yyyyMMdd, hour, open, high, low, close, volume; None where a line is anything else."""
+    text = raw.replace(b":00", b"").replace(b" ", b",")
+    try:
+        table: NDArray[np.int64] = np.loadtxt(BytesIO(text), delimiter=",", dtype=np.int64, ndmin=2, comments=None)
+    except (ValueError, OverflowError):
+        return None
+    if table.shape[1] != 7:
+        return None
+    prices = table[:, 2:6]
+    sound = (prices > 0).all() and (prices < _HIGHEST_PRICE).all() and (table[:, 6] >= 0).all()
+    return table if sound and (table[:, 1] >= 0).all() and (table[:, 1] < 24).all() else None
+
+
+def _ordinals(table: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """(T,) proleptic ordinals of the dates in the first column; None where one is no date."""
+    stamps = table[:, 0]
+    if stamps.min() < _YEARS[0] * 10000 or stamps.max() > (_YEARS[1] + 1) * 10000:
+        return None
+    months = (stamps // 10000 * 12 + stamps // 100 % 100 - 1 - 1970 * 12).astype("datetime64[M]")
+    days = months.astype("datetime64[D]") + (stamps % 100 - 1)
+    back = days.astype("datetime64[M]").astype(np.int64) + 1970 * 12
+    written = (back // 12 * 10000) + (back % 12 + 1) * 100 + (days - days.astype("datetime64[M]")).astype(np.int64) + 1
+    return days.astype(np.int64) + _EPOCH if (written == stamps).all() else None
+
+
+_BAR = re.compile(rb" *([0-9]{8}) +[0-9]{1,2}:00((?:,[0-9]{1,18}){4}),([0-9]{1,18}) *")
+
+
+def _first_bad_line(raw: bytes) -> str:
+    for number, line in enumerate(raw.split(b"\n"), 1):
+        found = _BAR.fullmatch(line)
+        if not line.strip():
+            continue
+        shown = f"line {number}: {line[:80].decode('utf-8', 'replace')!r}"
+        if not found:
+            return f"{shown} is not yyyyMMdd HH:mm,open,high,low,close,volume in whole numbers"
+        try:
+            parse_date(found[1].decode())
+        except ValueError:
+            return f"{shown} has no date between {_YEARS[0]} and {_YEARS[1]}"
+        if not all(0 < int(price) < _HIGHEST_PRICE for price in found[2][1:].split(b",")):
+            return f"{shown} has a price that is not above zero and below ten billion dollars"
+    return "a line is not yyyyMMdd HH:mm,open,high,low,close,volume in whole numbers"
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Numbered, non-blank lines of a small csv file, split at commas."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}): get it or make it again") from None
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+        if line.strip():
+            yield number, [cell.strip() for cell in line.split(",")]
+
+
+def _refusal(path: Path, number: int, cells: list[str], columns: str) -> DataError:
+    return DataError(
+        f"{path}, line {number}: {','.join(cells)[:120]!r} is not {columns}: correct it, or get or make the file again"
+    )
+
+
+def parse_date(text: str) -> date:
+    """yyyyMMdd, within the years that make sense for a market. Raises ValueError for anything else."""
+    if not re.fullmatch("[0-9]{8}", text) or not _YEARS[0] <= int(text[:4]) <= _YEARS[1]:
+        raise ValueError(f"{text!r} is not a date yyyyMMdd")
+    return date(int(text[:4]), int(text[4:6]), int(text[6:]))
+
+
+def _decimal(text: str) -> Decimal:
+    """The .NET decimal of a text, its scale as written. Raises ValueError for anything else."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is not a number")
+    number = plain(Decimal(text))
+    if number.adjusted() > 27:
+        raise ValueError(f"{text!r} is too large")
+    return number
