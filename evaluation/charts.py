@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 WIDTH, HEIGHT = 3000, 1000
 MINUS = "\N{MINUS SIGN}"
 
-_LEVELS = 5
+_SHADES = 8
 _MANY_TICKS = 6
 _LONG = pd.Timedelta(days=3 * 366)
 
@@ -91,7 +91,12 @@ def money(value: float) -> str:
     return f"${compact(value)}"
 
 
-UNITS: dict[str, Callable[[float], str]] = {"percent": percent, "money": money, "number": compact}
+UNITS: dict[str, Callable[[float], str]] = {
+    "percent": lambda value: f"{compact(100 * value)}\N{NO-BREAK SPACE}%",
+    "money": money,
+    "number": compact,
+}
+"""Units of a chart, and how the marks of its axis are written."""
 
 
 def line_chart(
@@ -131,21 +136,25 @@ def heat_map(label: str, days: pd.DatetimeIndex, names: Sequence[str], values: F
     days (T,): the ends of the columns, which are of one width.
     """
     largest = float(np.nanmax(values, initial=0.0))
-    step = _nice(largest / _LEVELS) if largest > 0 else 1.0
+    step = _nice(largest / _SHADES) if largest > 0 else 1.0
     levels = np.where(values > 0, np.ceil(np.nan_to_num(values) / step), 0).astype(int)
     edges = np.round(np.linspace(0, WIDTH, len(days) + 1)).astype(int)
     rows = np.round(np.linspace(0, HEIGHT, len(names) + 1)).astype(int)
     paths, legend = [], []
-    for level in range(1, int(levels.max(initial=0)) + 1):
+    deepest = int(levels.max(initial=0))
+    for level in range(1, deepest + 1):
+        style = f"heat shade-{level * _SHADES // deepest}"
         cells = [
             f"M{edges[start]} {rows[row]}H{edges[stop]}V{rows[row + 1]}H{edges[start]}z"
             for row in range(len(names))
             for start, stop in _runs(levels[row] == level)
         ]
-        paths.append((f"heat heat-{level}", "".join(cells)))
-        legend.append((f"heat heat-{level}", f"to {UNITS[unit](level * step)}"))
+        paths.append((style, "".join(cells)))
+        legend.append((style, f"to {UNITS[unit](level * step)}"))
     years = [
-        (int(x), after.year) for x, (day, after) in zip(edges[1:-1], pairwise(days), strict=True) if day.year < after.year
+        (int(x), after.year)
+        for x, (before, after) in zip(edges[1:-1], pairwise(days), strict=True)
+        if before.year < after.year
     ]
     ticks = tuple(
         Tick(100 * x / WIDTH, str(year), minor=len(years) > _MANY_TICKS and year % 2 == 1) for x, year in years
@@ -183,7 +192,7 @@ def _drawing(x: NDArray[np.int64], lines: Sequence[Line], low: float, high: floa
     paths = [("grid", grid)]
     if not log and low <= 0 <= high:
         paths.append(("zero", f"M0 {round(float(y(np.zeros(1))[0]))}H{WIDTH}"))
-    for line in lines:
+    for line in reversed(lines):  # the first one on top
         draw = {"line": _polyline, "area": _area, "bar": _bars}[line.shape]
         baseline = 0 if log else round(float(y(np.zeros(1))[0]))
         paths.append((f"{line.shape} {line.style}", draw(x, y(line.values), baseline)))
@@ -232,7 +241,8 @@ def _positions(days: pd.DatetimeIndex) -> NDArray[np.int64]:
     numbers = _day_numbers(days)
     if len(numbers) < 2:
         return np.full(len(numbers), WIDTH // 2)
-    return np.round((numbers - numbers[0]) * WIDTH / (numbers[-1] - numbers[0])).astype(np.int64)
+    x: NDArray[np.int64] = np.round((numbers - numbers[0]) * WIDTH / (numbers[-1] - numbers[0])).astype(np.int64)
+    return x
 
 
 def _day_numbers(days: pd.DatetimeIndex) -> NDArray[np.int64]:

@@ -12,7 +12,20 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from evaluation.charts import HEIGHT, MINUS, WIDTH, Chart, Line, compact, heat_map, line_chart, money, number, percent
+from evaluation.charts import (
+    HEIGHT,
+    MINUS,
+    WIDTH,
+    Chart,
+    Floats,
+    Line,
+    compact,
+    heat_map,
+    line_chart,
+    money,
+    number,
+    percent,
+)
 from evaluation.performance import (
     SAMPLES_A_YEAR,
     Estimate,
@@ -42,6 +55,10 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+class NothingToDraw(ValueError):
+    """A picture was asked for, of a run without daily returns."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +122,10 @@ def tear_sheet(result: Result) -> str:
 def picture(result: Result) -> str:
     """Equity and drawdown against the benchmark as a small SVG of its own.
 
-    Raises ValueError for a run without daily returns.
+    Raises NothingToDraw for a run without daily returns.
     """
     if len(result.samples) < 3:
-        raise ValueError(f"{result.name} has no daily returns to draw: {result.error or result.status}")
+        raise NothingToDraw(f"{result.name} has no daily returns, so there is no picture of it")
     return _templates.get_template("picture.svg").render(
         result=result,
         period=_period(result),
@@ -137,11 +154,12 @@ def drawdown_figure(result: Result) -> Figure:
     """Daily loss from the highest value so far."""
     days, *curves = _curves(result)
     equity, benchmark = (curve / np.fmax.accumulate(curve) - 1 for curve in curves)
-    label = f"Drawdown: at most {percent(-equity.min())}, of the benchmark {percent(-np.nanmin(benchmark, initial=0.0))}."
+    deepest = [percent(-float(np.nanmin(curve, initial=0.0))) for curve in (equity, benchmark)]
+    label = f"At most {deepest[0]}, of the benchmark {deepest[1]}."
     return Figure("Drawdown", line_chart(label, days, _pair(equity, benchmark, "area"), "percent"))
 
 
-def _curves(result: Result) -> tuple[pd.DatetimeIndex, np.ndarray, np.ndarray]:
+def _curves(result: Result) -> tuple[pd.DatetimeIndex, Floats, Floats]:
     """Days on which something moved, with the equity and the benchmark scaled to the starting cash."""
     samples = result.samples
     benchmark = samples["benchmark"]
@@ -153,7 +171,7 @@ def _curves(result: Result) -> tuple[pd.DatetimeIndex, np.ndarray, np.ndarray]:
     return pd.DatetimeIndex(kept["day"]), kept["equity"].to_numpy(), (kept["benchmark"] * scale).to_numpy()
 
 
-def _pair(own: np.ndarray, benchmark: np.ndarray, shape: str = "line") -> list[Line]:
+def _pair(own: Floats, benchmark: Floats, shape: str = "line") -> list[Line]:
     lines = [Line("Strategy", own, "strategy", shape)]
     return [*lines, Line("Benchmark", benchmark, "benchmark")] if np.isfinite(benchmark).any() else lines
 
@@ -177,9 +195,10 @@ def _rolling(result: Result) -> Iterator[Figure]:
 
 def _weights(result: Result) -> Figure | None:
     """The positions that were largest on average, at month ends (week ends, for a run of less than two years)."""
-    table = result.weights.set_axis(pd.DatetimeIndex(result.samples["day"]), axis=0).fillna(0.0).iloc[1:]
-    period = "M" if len(table) > 2 * SAMPLES_A_YEAR else "W"
-    ends = table.groupby(table.index.to_period(period)).tail(1)
+    days = pd.DatetimeIndex(result.samples["day"].iloc[1:])
+    table = result.weights.iloc[1:].fillna(0.0).set_axis(days, axis=0)
+    period = "M" if len(days) > 2 * SAMPLES_A_YEAR else "W"
+    ends = table.groupby(days.to_period(period)).tail(1)
     largest = ends.mean().sort_values(ascending=False, kind="stable").head(_NAMES_SHOWN)
     names = [str(name) for name in largest[largest > 0].index]
     if not names:
@@ -191,8 +210,8 @@ def _weights(result: Result) -> Figure | None:
     remark = (
         f"The {len(names)} positions that were largest on average, at the end of each "
         f"{'month' if period == 'M' else 'week'}. LEAN records the margin that a position uses, weight over leverage; "
-        "here it is scaled so that the weights sum to LEAN's exposure, which is exact where all positions have the same "
-        "leverage."
+        "here it is scaled so that the weights sum to LEAN's exposure, which is exact where all positions have the "
+        "same leverage."
     )
     if result.weights.count(axis=1).max() >= 40:
         remark += " It names only the 40 largest positions of a day: an empty cell is a smaller position, or none."
@@ -223,7 +242,7 @@ def _turnover(result: Result) -> Figure:
     return Figure(
         "Portfolio Turnover by month",
         line_chart(label, days, [Line("Turnover", values, "strategy", "bar")], "percent"),
-        "Value of purchases and sales together over the equity of the day, LEAN's daily turnover summed over the month.",
+        "Purchases and sales together over the equity of the day: LEAN's daily turnover, summed over the month.",
     )
 
 
@@ -250,8 +269,8 @@ def _warnings(result: Result) -> Iterator[tuple[str, str]]:
         yield "No daily returns were recorded: there is nothing to draw.", ""
     if result.statistics.get("Backbone") == CONTROL:
         yield (
-            f"Backbone = {CONTROL}: this is a control without pretrained knowledge. Its weights are random numbers, and "
-            "nothing on this page says what a pretrained model would do.",
+            f"Backbone = {CONTROL}: this is a control without pretrained knowledge. The backbone is random, and "
+            "nothing on this page says what a pretrained one would do.",
             "",
         )
 
@@ -263,7 +282,7 @@ def _headlines(result: Result, own: Performance, market: Performance) -> list[He
     mean = float(result.samples["equity"].mean()) if days > 0 else math.nan
     a_year = f"{percent(fees / mean / days * SAMPLES_A_YEAR, 2)} of the equity a year" if days > 0 else ""
     details = {
-        "Sharpe Ratio": f"95{_NARROW}%: {_interval(own.sharpe_interval)}" if math.isfinite(own.sharpe_error) else "",
+        "Sharpe Ratio": f"95\N{NO-BREAK SPACE}%: {_interval(own.sharpe_interval)}" if math.isfinite(own.sharpe_error) else "",
         "Portfolio Turnover": "a day",
         "Total Fees": a_year,
     }
@@ -289,9 +308,6 @@ def _headlines(result: Result, own: Performance, market: Performance) -> list[He
         Headline(name, shown.get(name, _NONE).replace("-", MINUS), details.get(name, ""), statistics.get(name, ""))
         for name in names
     ]
-
-
-_NARROW = "\N{NARROW NO-BREAK SPACE}"
 
 
 def _interval(bounds: tuple[float, float]) -> str:
@@ -324,14 +340,15 @@ def _benchmark_statistics(result: Result, market: Performance) -> dict[str, str]
 
 
 def _years(months: pd.DataFrame) -> list[Year]:
-    rows = []
-    for year, part in months.groupby(months.index.year if len(months) else months.index):
-        of_month = {period.month: value for period, value in part["strategy"].items()}
-        totals = (1 + part).prod(skipna=False) - 1
-        rows.append(
-            Year(int(year), tuple(of_month.get(m) for m in range(1, 13)), totals["strategy"], totals["benchmark"])
-        )
-    return rows
+    if not len(months):
+        return []
+    periods = pd.PeriodIndex(months.index)
+    table = months["strategy"].groupby([periods.year, periods.month]).last().unstack().reindex(columns=range(1, 13))
+    totals = (1 + months).groupby(periods.year).prod(min_count=1) - 1
+    return [
+        Year(int(year), tuple(None if np.isnan(value) else value for value in row), *totals.loc[year])
+        for year, row in zip(table.index, table.to_numpy().tolist(), strict=True)
+    ]
 
 
 # --- words
@@ -345,28 +362,28 @@ def _verdicts(result: Result, own: Performance, market: Performance, months: pd.
     if math.isfinite(market.sharpe):
         if len(compared) < _MIN_MONTHS:
             yield (
-                f"{len(compared)} months are too few to tell the run from its benchmark: with fewer than {_MIN_MONTHS} "
+                f"{len(compared)} months are too few to tell the strategy from its benchmark: with fewer than {_MIN_MONTHS} "
                 "no test of the difference is made."
             )
         else:
             active = active_return(compared)
             yield (
-                f"Over {len(compared)} months the run returned {_points(abs(active.value))} percentage points a month "
+                f"Over {len(compared)} months the strategy returned {_points(abs(active.value))} percentage points a month "
                 f"{'more' if active.value > 0 else 'less'} than its benchmark ({_evidence(active)}): "
                 + (
-                    "the difference can be told from zero at the 95 % level."
+                    "the difference can be told from zero at the 95\N{NO-BREAK SPACE}% level."
                     if active.distinct
-                    else "the two cannot be told apart at the 95 % level."
+                    else "the two cannot be told apart at the 95\N{NO-BREAK SPACE}% level."
                 )
             )
             alpha = monthly_alpha(compared, risk_free_rate(result))
             yield (
-                f"What is left after its beta, alpha, is {_points(alpha.value)} percentage points a month "
+                f"Alpha, what remains beyond its beta, is {_points(alpha.value)} percentage points a month "
                 f"({_evidence(alpha)}), which {'can' if alpha.distinct else 'cannot'} be told from zero."
             )
     low, high = own.sharpe_interval
     sharpe = (
-        f"The Sharpe Ratio of {number(own.sharpe, 3)} has a 95 % interval of {_interval((low, high))}"
+        f"The Sharpe Ratio of {number(own.sharpe, 3)} has a 95\N{NO-BREAK SPACE}% interval of {_interval((low, high))}"
         f"{', which contains zero' if low < 0 < high else ''}"
     )
     if math.isfinite(market.sharpe):
@@ -376,11 +393,11 @@ def _verdicts(result: Result, own: Performance, market: Performance, months: pd.
     if "Probabilistic Sharpe Ratio" in result.statistics:
         yield (
             f"LEAN's Probabilistic Sharpe Ratio is {result.statistics['Probabilistic Sharpe Ratio']}: "
-            "the probability that the true ratio exceeds 1."
+            "the probability that the true ratio exceeds 1, if returns are independent."
         )
     yield (
-        "This is one run. Nothing here allows for the number of variants that were tried before it, or for what another "
-        "random seed would have given."
+        "This is one run. Nothing here allows for the number of variants that were tried before it, or for what "
+        "another random seed would have given."
     )
 
 
@@ -390,7 +407,7 @@ def _points(fraction: float) -> str:
 
 def _evidence(estimate: Estimate) -> str:
     return (
-        f"95 % interval {_points(estimate.low)} to {_points(estimate.high)}, "
+        f"95\N{NO-BREAK SPACE}% interval {_points(estimate.low)} to {_points(estimate.high)}, "
         f"Newey\N{EN DASH}West t = {number(estimate.t, 2)}"
     )
 
@@ -401,8 +418,8 @@ def _remarks(result: Result) -> Iterator[str]:
         return
     etf = result.parameters.get("etf", "SPY unless the algorithm chose another")
     yield (
-        f"The benchmark is the one that LEAN recorded ({etf}): hourly closes adjusted for splits and dividends, so it is a "
-        "total return, before fees. Its statistics are computed from LEAN's samples by LEAN's formulas, as the run's are."
+        f"The benchmark is the one that LEAN recorded ({etf}): hourly closes adjusted for splits and dividends, so it "
+        "is a total return, before fees. Its statistics come from LEAN's samples by LEAN's formulas, as the strategy's do."
     )
     own, market = (f(result, SAMPLES_A_YEAR) for f in (strategy_performance, benchmark_performance))
     if math.isfinite(own.sharpe):
@@ -414,8 +431,8 @@ def _remarks(result: Result) -> Iterator[str]:
             f"{number(market.sharpe, 2)})."
         )
         yield (
-            f"The risk-free rate is {percent(risk_free_rate(result), 2)} a year, the one that follows from LEAN's Sharpe "
-            "Ratio; the rolling ratios use it throughout."
+            f"The risk-free rate is {percent(risk_free_rate(result), 2)} a year, the one that follows from LEAN's "
+            "Sharpe Ratio; the rolling ratios use it throughout."
         )
     yield (
         "The interval of the Sharpe ratio allows for skewness and kurtosis (Lo 2002; Mertens 2002; Bailey and Lopez de "

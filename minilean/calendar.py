@@ -5,9 +5,12 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import NamedTuple
 from types import MappingProxyType
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
 
 from minilean.errors import DataError
 
@@ -86,6 +89,11 @@ class MarketCalendar:
 
     def is_session(self, day: date) -> bool:
         return day.weekday() in self._weekdays and day not in self._holidays
+
+    def are_sessions(self, ordinals: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """`is_session` of many days at once, by proleptic ordinal."""
+        weekdays = np.isin((ordinals + 6) % 7, list(self._weekdays))
+        return weekdays & ~np.isin(ordinals, [day.toordinal() for day in self._holidays])
 
     def close(self, day: date) -> datetime:
         """When the session of that day ends."""

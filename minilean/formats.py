@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,8 @@ _YEARS = (1900, 2100)
 _NUMBER = re.compile(r"[+-]?([0-9]{1,28}\.?[0-9]{0,28}|\.[0-9]{1,28})([eE][+-]?[0-9]{1,2})?")
 _HIGHEST_PRICE = 10**14
 """Ten billion dollars a share, in stored units: beyond it LEAN's decimals no longer hold a position's value."""
-_HIGHEST_FACTOR = 10**8
+_FACTORS = (Decimal("1e-12"), Decimal("1e8"))
+"""Smallest and largest adjustment of a price that can be meant."""
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -57,7 +58,6 @@ class MapFile:
         last = self.rows[-1][0]
         return last if last < FAR_FUTURE else None
 
-    @cached_property
     def segments(self) -> tuple[tuple[str, date, date], ...]:
         """(ticker, first day, last day), in order of time."""
         found: list[tuple[str, date, date]] = []
@@ -72,7 +72,7 @@ class MapFile:
 
     def renames(self) -> Iterator[tuple[date, str, str]]:
         """(last day of the old ticker, old ticker, new ticker)."""
-        for (old, _, until), (new, _, _) in zip(self.segments, self.segments[1:], strict=False):
+        for (old, _, until), (new, _, _) in pairwise(self.segments()):
             yield until, old, new
 
 
@@ -124,7 +124,7 @@ def read_factor_file(path: Path) -> tuple[FactorRow, ...]:
         try:
             price, split, *rest = (_decimal(cell) for cell in cells[1:4])
             row = FactorRow(parse_date(cells[0]), price, split, rest[0] if rest else Decimal(0))
-            if price < 0 or split < 0 or price * split > _HIGHEST_FACTOR:
+            if price < 0 or split < 0 or not (price * split == 0 or _FACTORS[0] <= price * split <= _FACTORS[1]):
                 raise ValueError("factors out of range")
         except ValueError:
             raise _refusal(path, number, cells, "date,price factor,split factor,reference price") from None
@@ -193,7 +193,8 @@ def read_bars(path: Path, with_hours: bool = False) -> NDArray[np.int64] | None:
     columns = [ordinals, *table.T[2:]]
     if with_hours:
         columns.append(table[:, 1])
-    return np.stack(columns, axis=1)[later]
+    bars: NDArray[np.int64] = np.stack(columns, axis=1)[later]
+    return bars
 
 
 def _numbers(raw: bytes) -> NDArray[np.int64] | None:
@@ -202,12 +203,21 @@ def _numbers(raw: bytes) -> NDArray[np.int64] | None:
     try:
         table: NDArray[np.int64] = np.loadtxt(BytesIO(text), delimiter=",", dtype=np.int64, ndmin=2, comments=None)
     except (ValueError, OverflowError):
-        return None
+        try:  # whole numbers may be written as 1000.0
+            doubles: NDArray[np.float64] = np.loadtxt(BytesIO(text), delimiter=",", ndmin=2, comments=None)
+        except (ValueError, OverflowError):
+            return None
+        if not bool((np.abs(doubles) < 2**53).all() and (doubles == np.floor(doubles)).all()):
+            return None
+        table = doubles.astype(np.int64)
     if table.shape[1] != 7:
         return None
-    prices = table[:, 2:6]
-    sound = (prices > 0).all() and (prices < _HIGHEST_PRICE).all() and (table[:, 6] >= 0).all()
-    return table if sound and (table[:, 1] >= 0).all() and (table[:, 1] < 24).all() else None
+    least = table.min(axis=0)
+    hours_are = least[1] >= 0 and table[:, 1].max() < 24
+    prices_are = least[2:6].min() > 0 and table[:, 2:6].max() < _HIGHEST_PRICE
+    if not (hours_are and prices_are and least[6] >= 0):
+        return None
+    return table
 
 
 def _ordinals(table: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -222,7 +232,7 @@ def _ordinals(table: NDArray[np.int64]) -> NDArray[np.int64] | None:
     return days.astype(np.int64) + _EPOCH if (written == stamps).all() else None
 
 
-_BAR = re.compile(rb" *([0-9]{8}) +[0-9]{1,2}:00((?:,[0-9]{1,18}){4}),([0-9]{1,18}) *")
+_BAR = re.compile(rb" *([0-9]{8}) +(?:[01]?[0-9]|2[0-3]):00((?:,[0-9]{1,18}(?:\.0+)?){4}),[0-9]{1,18}(?:\.0+)? *")
 
 
 def _first_bad_line(raw: bytes) -> str:
@@ -237,7 +247,7 @@ def _first_bad_line(raw: bytes) -> str:
             parse_date(found[1].decode())
         except ValueError:
             return f"{shown} has no date between {_YEARS[0]} and {_YEARS[1]}"
-        if not all(0 < int(price) < _HIGHEST_PRICE for price in found[2][1:].split(b",")):
+        if not all(0 < float(price) < _HIGHEST_PRICE for price in found[2][1:].split(b",")):
             return f"{shown} has a price that is not above zero and below ten billion dollars"
     return "a line is not yyyyMMdd HH:mm,open,high,low,close,volume in whole numbers"
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ class History:
         self._calendar = data.calendar
         self._now = now
         self._doubles: dict[tuple[str, bool], NDArray[np.float64]] = {}
-        self._rows: dict[str, NDArray[np.int64]] = {}
+        self._rows: dict[tuple[str, bool], NDArray[np.int64]] = {}
         self._grid: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._ends: NDArray[np.datetime64] = np.empty(0, dtype="datetime64[ns]")
 
@@ -102,7 +103,7 @@ class History:
         """
         parts = []
         for number, symbol in enumerate(symbols):
-            rows, positions = self._inside(symbol, span, fill_forward)
+            rows, positions = self._inside(symbol, span, adjusted, fill_forward)
             if len(rows):
                 parts.append((positions[0], number, symbol, rows, positions))
         if not parts:
@@ -111,10 +112,14 @@ class History:
         values = np.concatenate([self._values(symbol, adjusted)[:, rows] for _, _, symbol, rows, _ in parts], axis=1)
         lengths = [len(part[3]) for part in parts]
         times = np.concatenate([part[4] for part in parts]) - span[0]
-        level = pd.Index([part[2] for part in parts], dtype=object)
+        levels: list[Any] = [
+            pd.Index([part[2] for part in parts], dtype=object),
+            pd.DatetimeIndex(self._ends[span[0] : span[1]]),
+        ]
+        codes: list[Any] = [np.repeat(np.arange(len(parts)), lengths), times]
         index = pd.MultiIndex(
-            levels=[level, pd.DatetimeIndex(self._ends[span[0] : span[1]])],
-            codes=[np.repeat(np.arange(len(parts)), lengths), times],
+            levels=levels,
+            codes=codes,
             names=["symbol", "time"],
             verify_integrity=False,
         )
@@ -122,7 +127,7 @@ class History:
 
     def bars(self, symbol: Symbol, span: tuple[int, int], adjusted: bool, fill_forward: bool) -> list[TradeBar]:
         """The same of one symbol as bar objects."""
-        rows, positions = self._inside(symbol, span, fill_forward)
+        rows, positions = self._inside(symbol, span, adjusted, fill_forward)
         if not len(rows):
             return []
         values = self._values(symbol, adjusted)[:, rows]
@@ -134,16 +139,17 @@ class History:
         return bars
 
     def _inside(
-        self, symbol: Symbol, span: tuple[int, int], fill_forward: bool
+        self, symbol: Symbol, span: tuple[int, int], adjusted: bool, fill_forward: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of the symbol's bars for a span, and the position in the grid of each."""
-        bars: DailyBars = self._data.daily(symbol.id)
+        bars: DailyBars = self._data.daily(symbol.id, adjusted)
         if not len(bars) or span[0] >= span[1]:
             return bars.ordinals[:0], bars.ordinals[:0]
-        if symbol.sid not in self._rows:
-            self._rows[symbol.sid] = np.searchsorted(bars.ordinals, self._grid, side="right") - 1
+        key = (symbol.sid, adjusted)
+        if key not in self._rows:
+            self._rows[key] = np.searchsorted(bars.ordinals, self._grid, side="right") - 1
         positions = np.arange(*span)
-        rows = self._rows[symbol.sid][positions]
+        rows = self._rows[key][positions]
         keep = (rows >= 0) & (bars.ordinals[rows] >= self._grid[span[0]])
         if fill_forward:
             file = self._data.map_file(symbol.id)
@@ -156,6 +162,6 @@ class History:
     def _values(self, symbol: Symbol, adjusted: bool) -> NDArray[np.float64]:
         key = (symbol.sid, adjusted)
         if key not in self._doubles:
-            bars = self._data.daily(symbol.id)
+            bars = self._data.daily(symbol.id, adjusted)
             self._doubles[key] = bars.doubles(np.arange(len(bars)), adjusted)
         return self._doubles[key]

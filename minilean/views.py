@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from minilean.calendar import MarketCalendar
-from minilean.data import Constituent
 from minilean.decimals import ZERO, to_double
 from minilean.enums import (
     DataNormalizationMode,
@@ -17,6 +16,7 @@ from minilean.enums import (
     SecurityType,
     SplitType,
 )
+from minilean.formats import Constituent
 from minilean.history import TradeBar
 from minilean.orders import Order, OrderEvent
 from minilean.securities import Security

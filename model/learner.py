@@ -72,7 +72,7 @@ class OnlineLearner:
         def attempt() -> Tensor:
             return objective.weights(self._scores(market))
 
-        with precision.reproducible():
+        with precision.reproducible(self.policy):
             shares, fell_back = precision.run_finite(self.policy, attempt, widen=False)
         weights = _spread(shares, market)
         self._decision = Decision(market, weights, fell_back)
@@ -92,7 +92,7 @@ class OnlineLearner:
             stock = market.stocks[int(np.isinf(returns).argmax())]
             raise ValueError(f"learn: the return of {stock} is infinite: give NaN where there is none")
 
-        with precision.reproducible():
+        with precision.reproducible(self.policy):
             # A month decided in fp32 is learnt from in fp32: the gradient is that of the weights that were held.
             gradient, fell_back = precision.run_finite(
                 self.policy, lambda: self._gradient(market, returns), widen=decision.fell_back

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from minilean.calendar import OPEN, MarketCalendar
-from minilean.data import FAR_FUTURE
 from minilean.demo.simulation import SIGNAL, Integers, Market, Stock, simulate
 from minilean.errors import DataError
+from minilean.formats import FAR_FUTURE
 from minilean.symbols import DEFAULT_FIRST_DATE, SecurityIdentifier
 
 YEARS = (2008, 2011)

@@ -181,13 +181,23 @@ def test_an_error_that_is_not_about_numbers_is_not_tried_again(make_learner) -> 
     assert len(tries) == 1
 
 
-def test_reproducible_arithmetic_ends_with_its_block() -> None:
-    matmul = torch.backends.cuda.matmul
-    before = (torch.are_deterministic_algorithms_enabled(), matmul.allow_fp16_reduced_precision_reduction)
-    with reproducible():
-        assert torch.are_deterministic_algorithms_enabled()
-        assert not matmul.allow_fp16_reduced_precision_reduction
-    assert before == (torch.are_deterministic_algorithms_enabled(), matmul.allow_fp16_reduced_precision_reduction)
+def settings_of_torch() -> tuple[object, ...]:
+    reduced = torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction
+    return torch.are_deterministic_algorithms_enabled(), reduced, torch.get_num_threads()
+
+
+def test_reproducible_arithmetic_ends_with_its_block(make_learner) -> None:
+    torch.set_num_threads(2)
+    before = settings_of_torch()
+    with reproducible(make_learner().policy):
+        assert settings_of_torch() == (True, False, 1)
+    assert settings_of_torch() == before
+
+
+def test_a_model_of_some_size_keeps_its_threads() -> None:
+    torch.set_num_threads(2)
+    with reproducible(torch.nn.Linear(1000, 1000)):
+        assert torch.get_num_threads() == 2
 
 
 def test_auto_is_fp16_on_cuda_and_fp32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
