@@ -2,14 +2,17 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BACKBONE ?= tiny-random
+NOW := backtests/$(shell date +%Y-%m-%d_%H-%M-%S)
 DATA ?=
-OUTPUT ?=
+OUTPUT ?= $(NOW)
 PARAMETERS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO := demo-market
+RUN = --output "$(OUTPUT)" --parameter backbone $(BACKBONE) $(PARAMETERS)
+REPORT = $(PY) -m evaluation report "$(OUTPUT)/OnlinePortfolio.json"
 
 .PHONY: help setup backtest test check
 
@@ -30,15 +33,18 @@ $(READY): pyproject.toml
 # With DATA, or with LEAN data in lean.json's folder, the paper's period; otherwise the invented market's.
 ifneq ($(strip $(DATA)),)
 backtest: $(READY)  ## run the strategy: DATA=folder BACKBONE=name OUTPUT=folder PARAMETERS="--parameter key value"
-	@$(PY) -m minilean backtest . --data-folder "$(DATA)" --parameter backbone $(BACKBONE) $(if $(OUTPUT),--output "$(OUTPUT)") $(PARAMETERS)
+	@$(PY) -m minilean backtest . --data-folder "$(DATA)" $(RUN)
+	@$(REPORT)
 else ifneq ($(wildcard data/equity),)
 backtest: $(READY)
-	@$(PY) -m minilean backtest . --parameter backbone $(BACKBONE) $(if $(OUTPUT),--output "$(OUTPUT)") $(PARAMETERS)
+	@$(PY) -m minilean backtest . $(RUN)
+	@$(REPORT)
 else
 backtest: $(READY)
 	@echo "lean.json's data folder is empty, so this runs on an invented market: its numbers say nothing about real stocks."
 	@$(PY) -m minilean data demo $(DEMO)
-	@$(PY) -m minilean backtest . --data-folder $(DEMO) --parameter end 2011-12-30 --parameter backbone $(BACKBONE) $(if $(OUTPUT),--output "$(OUTPUT)") $(PARAMETERS)
+	@$(PY) -m minilean backtest . --data-folder $(DEMO) --parameter end 2011-12-30 $(RUN)
+	@$(REPORT)
 endif
 
 check: $(READY)  ## ruff, mypy and the fast tests

@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,8 @@ MINUS = "\N{MINUS SIGN}"
 
 _SHADES = 8
 _MANY_TICKS = 6
-_LONG = pd.Timedelta(days=3 * 366)
+_TICKS = ((pd.Timedelta(days=3 * 366), "YS"), (pd.Timedelta(days=270), "QS"), (pd.Timedelta(0), "MS"))
+"""Length of a run from which on its axis has years, quarters or months."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def line_chart(
     return Chart(
         label=label,
         drawings=tuple(drawings),
-        x_ticks=_date_ticks(days),
+        x_ticks=_date_ticks(days, x),
         legend=tuple((line.style, line.name) for line in lines),
         hover=_json(
             unit=unit,
@@ -151,19 +151,11 @@ def heat_map(label: str, days: pd.DatetimeIndex, names: Sequence[str], values: F
         ]
         paths.append((style, "".join(cells)))
         legend.append((style, f"to {UNITS[unit](level * step)}"))
-    years = [
-        (int(x), after.year)
-        for x, (before, after) in zip(edges[1:-1], pairwise(days), strict=True)
-        if before.year < after.year
-    ]
-    ticks = tuple(
-        Tick(100 * x / WIDTH, str(year), minor=len(years) > _MANY_TICKS and year % 2 == 1) for x, year in years
-    )
     centres = tuple(Tick(100 - 100 * (i + 0.5) / len(names), name) for i, name in enumerate(names))
     return Chart(
         label=label,
         drawings=(Drawing(tuple(paths), centres),),
-        x_ticks=ticks,
+        x_ticks=_date_ticks(days, edges[1:]),
         legend=tuple(legend),
         hover=_json(
             unit=unit,
@@ -251,19 +243,19 @@ def _day_numbers(days: pd.DatetimeIndex) -> NDArray[np.int64]:
     return numbers
 
 
-def _date_ticks(days: pd.DatetimeIndex) -> tuple[Tick, ...]:
-    """The first days of the years or, of up to three years, of the quarters."""
+def _date_ticks(days: pd.DatetimeIndex, x: NDArray[np.int64]) -> tuple[Tick, ...]:
+    """The first days of the years, quarters or months, as the length of the run allows; x: abscissae of the days."""
     first, last = days[0], days[-1]
-    long = last - first > _LONG
-    starts = pd.date_range(first, last, freq="YS" if long else "QS")
-    span = max((last - first).days, 1)
+    starts = pd.date_range(first, last, freq=next(freq for least, freq in _TICKS if last - first >= least))
+    at = np.interp(_day_numbers(starts), _day_numbers(days), x)
+    years = starts.month.max() == 1 if len(starts) else False
     return tuple(
         Tick(
-            100 * (day - first).days / span,
-            str(day.year) if long else f"{day:%Y-%m}",
-            minor=len(starts) > _MANY_TICKS and (day.year if long else day.quarter + 1) % 2 == 1,
+            100 * position / WIDTH,
+            str(day.year) if day.month == 1 else f"{day:%b}",
+            minor=len(starts) > _MANY_TICKS and (day.year if years else day.quarter + 1) % 2 == 1,
         )
-        for day in starts
+        for position, day in zip(at.tolist(), starts, strict=True)
     )
 
 

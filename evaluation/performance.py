@@ -67,7 +67,7 @@ def risk_free_rate(result: Result) -> float:
     deviation = _deviation(returns, result.trading_days)
     if not deviation > 0:
         return math.nan
-    return _annual(returns, result.trading_days) - result.portfolio["sharpeRatio"] * deviation
+    return _annual(returns, result.trading_days) - result.sharpe * deviation
 
 
 def strategy_performance(result: Result, days_a_year: float) -> Performance:

@@ -5,6 +5,7 @@ samples hold and how LEAN makes them is in the docstrings below, as far as a rea
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -28,6 +29,7 @@ LEAN_CHARTS = frozenset(
 )
 """Charts that LEAN makes itself; every other chart is the algorithm's own."""
 
+_NAMELESS = "local"  # LEAN's name for a run that was given none
 _NEW_YORK = "America/New_York"
 _SECOND = pd.Timedelta(seconds=1)
 
@@ -52,8 +54,9 @@ class Result:
     weights: share of each position in the equity, absolute values, a row a sample and a column a ticker; NaN where
         a stock is not held or, beyond 40 positions, not among the 40 largest. See `_weights`.
     plots: chart -> series -> the algorithm's own plots, by instant.
-    statistics, runtime_statistics: LEAN's texts. portfolio, trades: LEAN's `portfolioStatistics`, which has four
-        places, and `tradeStatistics`.
+    name: LEAN's name of the run, or the file's where LEAN had none.
+    statistics, runtime_statistics, trades: LEAN's texts by LEAN's names.
+    cash: starting cash in account currency, NaN if LEAN recorded none. sharpe: LEAN's Sharpe ratio to four places.
     planned: first and last day that the algorithm asked for. trading_days: LEAN's days a year, 252 for stocks.
     error: why the run stopped, empty if it did not.
     """
@@ -65,21 +68,16 @@ class Result:
     stack_trace: str
     planned: tuple[date, date]
     trading_days: int
+    cash: float
+    sharpe: float
     parameters: Mapping[str, str]
     statistics: Mapping[str, str]
     runtime_statistics: Mapping[str, str]
-    portfolio: Mapping[str, float]
     trades: Mapping[str, str]
     samples: pd.DataFrame
     equity: "pd.Series[float]"
     weights: pd.DataFrame
     plots: Mapping[str, Mapping[str, "pd.Series[float]"]]
-
-    @property
-    def cash(self) -> float:
-        """Starting cash in account currency; NaN if LEAN recorded none."""
-        return self.portfolio.get("startEquity") or float("nan")
-
 
 def read_result(path: Path) -> Result:
     """Read the main result file of a backtest.
@@ -98,19 +96,20 @@ def read_result(path: Path) -> Result:
     if "orders" not in content:
         raise ResultError(f"{path} is a summary without daily returns: pass the <id>.json beside it")
     try:
-        return _result(content)
+        return _result(content, path.stem)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ResultError(f"{path} is not a LEAN result that this version reads: {error!r}") from error
 
 
-def _result(content: Mapping[str, Any]) -> Result:
+def _result(content: Mapping[str, Any], stem: str) -> Result:
     charts = {name: chart["series"] for name, chart in content["charts"].items()}
     state, configuration = content["state"], content["algorithmConfiguration"]
     performance = content["totalPerformance"]
+    portfolio = {name: float(text) for name, text in performance["portfolioStatistics"].items()}
     equity = _series(charts.get("Strategy Equity", {}), "Equity")
     samples = _samples(charts, equity)
     return Result(
-        name=configuration["name"] or state.get("Name", ""),
+        name=stem if configuration["name"] in ("", _NAMELESS) else configuration["name"],
         version=content.get("serverStatistics", {}).get("LEAN Version", ""),
         status=state["Status"],
         error=state.get("RuntimeError", "").strip(),
@@ -120,7 +119,8 @@ def _result(content: Mapping[str, Any]) -> Result:
         parameters=configuration["parameters"],
         statistics=content["statistics"],
         runtime_statistics=content["runtimeStatistics"],
-        portfolio={name: float(text) for name, text in performance["portfolioStatistics"].items()},
+        cash=portfolio["startEquity"] or math.nan,
+        sharpe=portfolio["sharpeRatio"],
         trades={name: str(value) for name, value in performance["tradeStatistics"].items() if value is not None},
         samples=samples,
         equity=equity,

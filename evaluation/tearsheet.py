@@ -5,6 +5,7 @@ the pointer are missing. Names of statistics are LEAN's.
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -102,9 +103,10 @@ def tear_sheet(result: Result) -> str:
         width=WIDTH,
         height=HEIGHT,
         period=_period(result),
+        subtitle=_subtitle(result),
         warnings=list(_warnings(result)),
         headlines=_headlines(result, own, market),
-        curves=[equity_figure(result), drawdown_figure(result)] if drawn else [],
+        curves=[_equity(result), _drawdown(result)] if drawn else [],
         rolling=list(_rolling(result)) if drawn else [],
         years=_years(months),
         steepest=float(months["strategy"].abs().max()) if len(months) else 0.0,
@@ -115,7 +117,7 @@ def tear_sheet(result: Result) -> str:
         remarks=list(_remarks(result)),
         benchmark_statistics=_benchmark_statistics(result, market),
         number=number,
-        percent=percent,
+        spaced=_spaced,
     )
 
 
@@ -131,32 +133,31 @@ def picture(result: Result) -> str:
         period=_period(result),
         width=WIDTH,
         height=HEIGHT,
-        equity=equity_figure(result).chart,
-        drawdown=drawdown_figure(result).chart,
+        equity=_equity(result).chart,
+        drawdown=_drawdown(result).chart,
     )
 
 
 # --- figures
 
 
-def equity_figure(result: Result) -> Figure:
+def _equity(result: Result) -> Figure:
     """Daily equity, and the benchmark held with the same cash."""
     days, equity, benchmark = _curves(result)
-    label = (
-        f"Equity from {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}: {money(equity[0])} became {money(equity[-1])}, "
-        f"held in the benchmark {money(benchmark[-1])}."
-    )
-    lines = _pair(equity, benchmark)
-    return Figure("Equity", line_chart(label, days, lines, "money", both_scales=True))
+    label = f"From {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d} {money(equity[0])} became {money(equity[-1])}"
+    if math.isfinite(benchmark[-1]):
+        label += f", held in the benchmark {money(benchmark[-1])}"
+    return Figure("Equity", line_chart(label + ".", days, _pair(equity, benchmark), "money", both_scales=True))
 
 
-def drawdown_figure(result: Result) -> Figure:
+def _drawdown(result: Result) -> Figure:
     """Daily loss from the highest value so far."""
     days, *curves = _curves(result)
     equity, benchmark = (curve / np.fmax.accumulate(curve) - 1 for curve in curves)
-    deepest = [percent(-float(np.nanmin(curve, initial=0.0))) for curve in (equity, benchmark)]
-    label = f"At most {deepest[0]}, of the benchmark {deepest[1]}."
-    return Figure("Drawdown", line_chart(label, days, _pair(equity, benchmark, "area"), "percent"))
+    label = f"At most {percent(-float(equity.min()))}"
+    if math.isfinite(benchmark[-1]):
+        label += f", of the benchmark {percent(-float(np.nanmin(benchmark)))}"
+    return Figure("Drawdown", line_chart(label + ".", days, _pair(equity, benchmark, "area"), "percent"))
 
 
 def _curves(result: Result) -> tuple[pd.DatetimeIndex, Floats, Floats]:
@@ -209,9 +210,9 @@ def _weights(result: Result) -> Figure | None:
     chart = heat_map(label + ".", pd.DatetimeIndex(ends.index), names, ends[names].to_numpy().T, "percent")
     remark = (
         f"The {len(names)} positions that were largest on average, at the end of each "
-        f"{'month' if period == 'M' else 'week'}. LEAN records the margin that a position uses, weight over leverage; "
-        "here it is scaled so that the weights sum to LEAN's exposure, which is exact where all positions have the "
-        "same leverage."
+        f"{'month' if period == 'M' else 'week'}. LEAN records the margin that a position uses, its absolute weight "
+        "over its leverage; here it is scaled so that the weights sum to LEAN's exposure, which is exact where all "
+        "positions have the same leverage."
     )
     if result.weights.count(axis=1).max() >= 40:
         remark += " It names only the 40 largest positions of a day: an empty cell is a smaller position, or none."
@@ -232,8 +233,10 @@ def _plots(result: Result) -> Iterator[Figure]:
             yield Figure(title, line_chart(label, days_of(pd.DatetimeIndex(shown.index)), [line], "number"))
 
 
-def _turnover(result: Result) -> Figure:
+def _turnover(result: Result) -> Figure | None:
     samples = result.samples.iloc[1:]
+    if not samples["turnover"].any():
+        return None
     months = samples.groupby(samples["day"].dt.to_period("M"))
     start = result.samples["day"].iloc[0]
     days = pd.DatetimeIndex([start, *months["day"].last()])
@@ -254,6 +257,17 @@ def _period(result: Result) -> str:
     days = result.samples["day"].iloc[1:]
     first, last = (days.iloc[0], days.iloc[-1]) if len(days) else result.planned
     return f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
+
+
+def _subtitle(result: Result) -> str:
+    parts = [_period(result)]
+    if math.isfinite(result.cash):
+        parts.append(f"starting with ${number(result.cash, 0)}")
+    if "seed" in result.parameters:
+        parts.append(f"seed {result.parameters['seed']}")
+    if result.version:
+        parts.append(f"LEAN {result.version}")
+    return ", ".join(parts)
 
 
 def _warnings(result: Result) -> Iterator[tuple[str, str]]:
@@ -281,11 +295,9 @@ def _headlines(result: Result, own: Performance, market: Performance) -> list[He
     days = len(result.samples) - 1
     mean = float(result.samples["equity"].mean()) if days > 0 else math.nan
     a_year = f"{percent(fees / mean / days * SAMPLES_A_YEAR, 2)} of the equity a year" if days > 0 else ""
-    details = {
-        "Sharpe Ratio": f"95\N{NO-BREAK SPACE}%: {_interval(own.sharpe_interval)}" if math.isfinite(own.sharpe_error) else "",
-        "Portfolio Turnover": "a day",
-        "Total Fees": a_year,
-    }
+    details = {"Portfolio Turnover": "a day", "Total Fees": a_year}
+    if math.isfinite(own.sharpe_error):
+        details["Sharpe Ratio"] = f"95\N{NO-BREAK SPACE}%: {_interval(own.sharpe_interval)}"
     if math.isfinite(market.sharpe_error):
         statistics["Sharpe Ratio"] += f" ({_interval(market.sharpe_interval)})"
     shown = dict(result.statistics)
@@ -322,9 +334,14 @@ def _amount(text: str) -> float:
         return math.nan
 
 
+def _spaced(name: str) -> str:
+    """LEAN's `averageWinningTradeDuration` as Average Winning Trade Duration."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name[:1].upper() + name[1:])
+
+
 def _benchmark_statistics(result: Result, market: Performance) -> dict[str, str]:
     """The benchmark's statistics by LEAN's names, with LEAN's places; only those that a held index has."""
-    if not math.isfinite(market.sharpe):
+    if not math.isfinite(market.deviation):
         return {}
     levels = result.samples["benchmark"].dropna()
     return {
@@ -362,14 +379,14 @@ def _verdicts(result: Result, own: Performance, market: Performance, months: pd.
     if math.isfinite(market.sharpe):
         if len(compared) < _MIN_MONTHS:
             yield (
-                f"{len(compared)} months are too few to tell the strategy from its benchmark: with fewer than {_MIN_MONTHS} "
-                "no test of the difference is made."
+                f"{len(compared)} months are too few to tell the strategy from its benchmark: with fewer than "
+                f"{_MIN_MONTHS} no test of the difference is made."
             )
         else:
             active = active_return(compared)
             yield (
-                f"Over {len(compared)} months the strategy returned {_points(abs(active.value))} percentage points a month "
-                f"{'more' if active.value > 0 else 'less'} than its benchmark ({_evidence(active)}): "
+                f"Over {len(compared)} months the strategy returned {_points(abs(active.value))} percentage points a "
+                f"month {'more' if active.value > 0 else 'less'} than its benchmark ({_evidence(active)}): "
                 + (
                     "the difference can be told from zero at the 95\N{NO-BREAK SPACE}% level."
                     if active.distinct
@@ -419,10 +436,11 @@ def _remarks(result: Result) -> Iterator[str]:
     etf = result.parameters.get("etf", "SPY unless the algorithm chose another")
     yield (
         f"The benchmark is the one that LEAN recorded ({etf}): hourly closes adjusted for splits and dividends, so it "
-        "is a total return, before fees. Its statistics come from LEAN's samples by LEAN's formulas, as the strategy's do."
+        "is a total return, before fees. Its statistics come from LEAN's samples by LEAN's formulas, as the "
+        "strategy's do."
     )
     own, market = (f(result, SAMPLES_A_YEAR) for f in (strategy_performance, benchmark_performance))
-    if math.isfinite(own.sharpe):
+    if math.isfinite(own.sharpe) and result.trading_days < SAMPLES_A_YEAR - 1:
         yield (
             "LEAN takes a sample every calendar day, weekends included, and annualises with "
             f"{result.trading_days} days, which makes volatility and Sharpe ratio smaller than the usual ones. With "
@@ -430,6 +448,7 @@ def _remarks(result: Result) -> Iterator[str]:
             f"{percent(market.deviation)}) and the Sharpe ratio {number(own.sharpe, 2)} (benchmark "
             f"{number(market.sharpe, 2)})."
         )
+    if math.isfinite(own.sharpe):
         yield (
             f"The risk-free rate is {percent(risk_free_rate(result), 2)} a year, the one that follows from LEAN's "
             "Sharpe Ratio; the rolling ratios use it throughout."

@@ -1,23 +1,34 @@
 """`QCAlgorithm` as a Python algorithm sees it: LEAN's names and return values over the host's own rooms."""
 
-from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from minilean.calendar import to_utc
-from minilean.decimals import from_float
-from minilean.enums import AlgorithmMode, DataNormalizationMode, OrderType, Resolution
+from minilean.decimals import from_float, normalise, text, to_double
+from minilean.enums import AlgorithmMode, DataNormalizationMode, OrderStatus, OrderType, Resolution
 from minilean.errors import NotInHost
-from minilean.history import TradeBar
+from minilean.history import Span, TradeBar
+from minilean.members import LeanObject, LeanSettings, lean
 from minilean.objectstore import ObjectStore
+from minilean.orders import Order
 from minilean.schedule import DateRules, ScheduledEvent, TimeRules
-from minilean.symbols import Symbol
-from minilean.universe import Universe
+from minilean.securities import Security
+from minilean.symbols import SYMBOLS, Symbol, named
+from minilean.system import InvalidOperationException
 from minilean.views import (
-    DataDictionary,
+    ActiveSecurities,
+    BarDictionary,
+    Constituents,
+    Delistings,
+    Dividends,
+    ETFConstituentsUniverse,
     ETFConstituentUniverse,
+    InterestRateProvider,
     OrderEventView,
     OrderTicket,
     SecurityChanges,
@@ -26,19 +37,53 @@ from minilean.views import (
     SecurityTransactionManager,
     SecurityView,
     Slice,
+    Splits,
+    SymbolChangedEvents,
+    TimeZone,
+    TimeZones,
+    TradingCalendar,
+    TypedHistory,
+    UniverseManager,
+    UserDefinedUniverse,
 )
 
 if TYPE_CHECKING:
     from minilean.engine import Engine
 
+HOOKS = (
+    "initialize",
+    "on_data",
+    "on_securities_changed",
+    "on_order_event",
+    "on_dividends",
+    "on_splits",
+    "on_delistings",
+    "on_symbol_changed_events",
+    "on_warmup_finished",
+    "on_end_of_day",
+    "on_end_of_algorithm",
+)
+"""What an algorithm may override; LEAN takes `OnData` for `on_data`."""
 
-class Market:
+INVALID_ORDER = -10
+"""Id of the ticket of an order that LEAN refuses before it becomes one."""
+
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
+_NUMBER = re.compile(r"\s*[+-]?([0-9][0-9,]*\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
+
+
+@lean("QuantConnect", "Market")
+class Market(LeanObject):
+    """LEAN's names of markets."""
+
+    __slots__ = ()
     USA = "usa"
 
 
 def is_raw(mode: DataNormalizationMode) -> bool:
+    """Whether securities are subscribed in raw prices; the host subscribes them in raw or adjusted ones."""
     if mode not in (DataNormalizationMode.RAW, DataNormalizationMode.ADJUSTED):
-        raise NotInHost(f"DataNormalizationMode.{DataNormalizationMode(mode).name}")
+        raise NotInHost(f"DataNormalizationMode.{DataNormalizationMode(mode).name} for prices that are traded")
     return mode == DataNormalizationMode.RAW
 
 
@@ -48,15 +93,30 @@ def daily_only(resolution: Resolution | None) -> None:
         raise NotInHost(f"{name} for prices that are traded")
 
 
-class AlgorithmSettings:
-    """`self.settings`; the ones that a daily equity algorithm meets."""
+@lean("QuantConnect", "AlgorithmSettings")
+class AlgorithmSettings(LeanSettings):
+    """`self.settings`."""
 
-    __slots__ = ("_host", "seed_initial_prices", "trading_days_per_year")
+    __slots__ = ("_host", "seed_initial_prices")
+    DEFAULTS = {  # noqa: RUF012
+        "automatic_indicator_warm_up": False,
+        "daily_consolidation_use_extended_market_hours": False,
+        "daily_precise_end_time": True,
+        "free_portfolio_value": None,
+        "liquidate_enabled": True,
+        "max_absolute_portfolio_target_percentage": 1e9,
+        "min_absolute_portfolio_target_percentage": 1e-10,
+        "rebalance_portfolio_on_insight_changes": None,
+        "rebalance_portfolio_on_security_changes": None,
+        "stale_price_time_span": timedelta(hours=1),
+        "trading_days_per_year": 252,
+        "warm_up_resolution": None,
+        "warmup_resolution": None,
+    }
 
     def __init__(self, host: "Engine"):
         self._host = host
         self.seed_initial_prices = False
-        self.trading_days_per_year = 252
 
     @property
     def free_portfolio_value_percentage(self) -> float:
@@ -75,10 +135,19 @@ class AlgorithmSettings:
         self._host.order_settings.minimum_order_margin_portfolio_percentage = from_float(value)
 
 
-class UniverseSettings:
+@lean("QuantConnect.Data.UniverseSelection", "UniverseSettings")
+class UniverseSettings(LeanSettings):
     """`self.universe_settings`: how members of a universe are subscribed."""
 
     __slots__ = ("data_normalization_mode", "leverage", "resolution")
+    DEFAULTS = {  # noqa: RUF012
+        "asynchronous": None,
+        "contract_depth_offset": 0,
+        "extended_market_hours": False,
+        "fill_forward": True,
+        "minimum_time_in_universe": timedelta(days=1),
+        "subscription_data_types": None,
+    }
 
     def __init__(self) -> None:
         self.resolution = Resolution.MINUTE
@@ -90,54 +159,95 @@ class _Unchanged:
     """`Universe.UNCHANGED`."""
 
 
-class UniverseNames:
+@lean("QuantConnect.Data.UniverseSelection", "Universe")
+class UniverseNames(LeanObject):
     """The class that `from AlgorithmImports import *` calls `Universe`."""
 
+    __slots__ = ()
     UNCHANGED = _Unchanged()
     unchanged = UNCHANGED
 
 
-class PortfolioTarget:
-    """A weight for a symbol."""
+@lean("QuantConnect.Algorithm.Framework.Portfolio", "PortfolioTarget")
+class PortfolioTarget(LeanObject):
+    """A weight for a symbol; out of `percent`, a number of shares."""
 
-    __slots__ = ("quantity", "symbol", "tag")
+    __slots__ = ("exact", "symbol", "tag")
 
-    def __init__(self, symbol: Symbol, quantity: float, tag: str = ""):
+    def __init__(self, symbol: Symbol | str, quantity: float, tag: str = ""):
         if quantity != quantity or quantity in (float("inf"), float("-inf")):
-            raise TypeError("No method matches given arguments for PortfolioTarget..ctor: (Symbol, float)")
-        self.symbol = symbol
-        self.quantity = quantity
+            raise TypeError(
+                f"No method matches given arguments for .ctor: ({type(symbol)}, {type(quantity)}). The following "
+                "overloads are available:\n"
+                '  .ctor(symbol: Symbol, quantity: float, tag: str = "")\n'
+                '  .ctor(symbol: Symbol, quantity: int, tag: str = "")\n'
+                '  .ctor(symbol: Symbol, insight_direction: InsightDirection, tag: str = "")'
+            )
+        self.symbol = SYMBOLS.symbol(symbol)
+        self.exact = from_float(quantity)
         self.tag = tag
 
+    @staticmethod
+    def percent(
+        algorithm: "QCAlgorithm", symbol: Symbol | str, percent: float, tag: str = ""
+    ) -> "PortfolioTarget | None":
+        """The shares to hold so that the symbol becomes that share of the portfolio; None where that has no answer."""
+        host = algorithm._host()
+        security = host.find(symbol)
+        if security is None:
+            host.error(not_in_portfolio(symbol))
+            return None
+        if not security.price:
+            host.brokerage.target_quantity(security, Decimal(0))  # says so
+            return None
+        delta = host.brokerage.target_quantity(security, from_float(percent))
+        return PortfolioTarget(security.symbol, delta + security.quantity, tag)
+
+    @property
+    def quantity(self) -> float:
+        return to_double(self.exact)
+
     def __str__(self) -> str:
-        return f"{self.symbol.value}: {self.quantity:.2f}"
+        return f"{self.symbol}: {text(normalise(self.exact))}" + (f" ({self.tag})" if self.tag else "")
 
 
-class UniverseDefinitions:
+def not_in_portfolio(symbol: Symbol | str) -> str:
+    return f"{SYMBOLS.symbol(symbol)} not found in portfolio. Request this data when initializing the algorithm."
+
+
+@lean("QuantConnect.Algorithm", "UniverseDefinitions")
+class UniverseDefinitions(LeanObject):
     """`self.universe`."""
 
-    __slots__ = ("_host",)
+    __slots__ = ("_count", "_host")
+    unchanged = UniverseNames.UNCHANGED
 
     def __init__(self, host: "Engine"):
         self._host = host
+        self._count = 0
 
-    unchanged = UniverseNames.UNCHANGED
-
-    def etf(self, etf: str | Symbol, *arguments: Any) -> Universe:
-        """etf(ticker or symbol, [market], [universe_settings], [filter])."""
+    def etf(self, etf: str | Symbol, *arguments: Any, **options: Any) -> ETFConstituentsUniverse:
+        """etf(ticker or symbol, [market], [universe_settings], [universe_filter_func])."""
         settings = self._host.algorithm.universe_settings
-        select: Callable[[list[ETFConstituentUniverse]], Any] = lambda rows: [row.symbol for row in rows]  # noqa: E731
-        for argument in arguments:
+        select: Callable[[Constituents], Any] = lambda rows: [row.symbol for row in rows]  # noqa: E731
+        for name in options.keys() - {"market", "universe_settings", "universe_filter_func"}:
+            raise NotInHost(f"universe.etf(..., {name}=...)")
+        for argument in (*arguments, *options.values()):
             if isinstance(argument, UniverseSettings):
                 settings = argument
             elif callable(argument):
                 select = argument
             elif argument not in (None, Market.USA):
                 raise NotInHost(f"universe.etf(..., {argument!r})")
-        return self._host.make_universe(etf, settings, select)
+        self._count += 1
+        # LEAN ends the name with a random GUID
+        name = f"qc-universe-etf-constituents-{self._count:010}-00000000-0000-0000-0000-000000000000"
+        inner = self._host.make_universe(etf, settings, select)
+        return ETFConstituentsUniverse(self._host, named(name), inner)
 
 
-class ScheduleManager:
+@lean("QuantConnect.Scheduling", "ScheduleManager")
+class ScheduleManager(LeanObject):
     """`self.schedule`."""
 
     __slots__ = ("_host",)
@@ -163,88 +273,134 @@ class HistoryCall:
     def __init__(self, host: "Engine"):
         self._host = host
 
-    def __call__(
-        self,
-        symbols: Any,
-        periods: Any,
-        resolution: Any = None,
-        end: Any = None,
-        *,
-        fill_forward: bool | None = None,
-        data_normalization_mode: DataNormalizationMode | None = None,
-    ) -> pd.DataFrame:
-        """history(symbols, periods | timedelta | start [, end], Resolution.DAILY): DataFrame by (symbol, time)."""
-        if symbols is TradeBar:
-            symbols, periods, resolution, end = periods, resolution, end, None
-        many = [symbols] if isinstance(symbols, (Symbol, str)) else list(symbols)
-        span = self._span(periods, resolution, end)
-        chosen = [self._symbol(symbol) for symbol in many]
-        adjusted = self._adjusted(data_normalization_mode)
-        return self._host.history.frame(chosen, span, adjusted, fill_forward is not False)
+    def __call__(self, *arguments: Any, **options: Any) -> pd.DataFrame:
+        """history([TradeBar,] symbols, periods | timedelta | start, end, [resolution]): DataFrame by (symbol, time)."""
+        if arguments and isinstance(arguments[0], type):
+            self._trade_bars_only(arguments[0])
+            arguments = arguments[1:]
+        if not arguments or isinstance(arguments[0], (int, timedelta, ETFConstituentsUniverse)):
+            raise NotInHost("history(...) of a universe, or of all securities")
+        symbols, *rest = arguments
+        many = [symbols] if isinstance(symbols, (Symbol, str)) else symbols
+        chosen = [SYMBOLS.symbol(symbol) for symbol in many]
+        span, modes, fill_forward = self._request(chosen, rest, options)
+        return self._host.history.frame(list(zip(chosen, modes, strict=True)), span, fill_forward)
 
-    def __getitem__(self, kind: type) -> Callable[..., Any]:
+    def __getitem__(self, kind: type) -> Callable[..., TypedHistory]:
+        self._trade_bars_only(kind)
+        return self._typed
+
+    def _typed(self, symbols: Any, *rest: Any, **options: Any) -> TypedHistory:
+        """Bars of a symbol; of a list, for each moment a dictionary of bars by symbol."""
+        one = isinstance(symbols, (Symbol, str))
+        chosen = [SYMBOLS.symbol(symbol) for symbol in ([symbols] if one else symbols)]
+        span, modes, fill_forward = self._request(chosen, rest, options)
+        found = [
+            self._host.history.bars(symbol, mode, span, fill_forward)
+            for symbol, mode in zip(chosen, modes, strict=True)
+        ]
+        if one:
+            return TypedHistory(found[0])
+        moments: dict[datetime, BarDictionary] = {}
+        for bars in found:
+            for bar in bars:
+                moments.setdefault(bar.end_time, BarDictionary())[bar.symbol] = bar
+        return TypedHistory([moments[moment] for moment in sorted(moments)])
+
+    @staticmethod
+    def _trade_bars_only(kind: Any) -> None:
         if kind is not TradeBar:
             raise NotInHost(f"history[{getattr(kind, '__name__', kind)}]")
 
-        def typed(
-            symbols: Any,
-            periods: Any,
-            resolution: Any = None,
-            end: Any = None,
-            *,
-            fill_forward: bool | None = None,
-            data_normalization_mode: DataNormalizationMode | None = None,
-        ) -> list[TradeBar]:
-            if not isinstance(symbols, (Symbol, str)):
-                raise NotInHost("history[TradeBar](list of symbols, ...)")
-            span = self._span(periods, resolution, end)
-            adjusted = self._adjusted(data_normalization_mode)
-            return self._host.history.bars(self._symbol(symbols), span, adjusted, fill_forward is not False)
+    def _request(
+        self, symbols: Sequence[Symbol], rest: Sequence[Any], options: Mapping[str, Any]
+    ) -> tuple[Span, list[DataNormalizationMode], bool]:
+        """What follows the symbols in a call: the span asked for, each symbol's mode, and whether gaps are filled."""
+        begin = rest[0] if rest else next((options[name] for name in ("periods", "span", "start") if name in options), None)
+        kind = "start" if isinstance(begin, date) else "span" if isinstance(begin, timedelta) else "periods"
+        names = ("start", "end", *_HISTORY_OPTIONS) if kind == "start" else (kind, *_HISTORY_OPTIONS)
+        given = dict(zip(names, rest, strict=False)) | dict(options)
+        for name in given.keys() - {*names[:-len(_HISTORY_OPTIONS)], *_KNOWN_OPTIONS}:
+            if given[name] not in (None, False):
+                raise NotInHost(f"history(..., {name}={given[name]!r})")
+        self._daily_only(symbols, given.get("resolution"))
+        mode = given.get("data_normalization_mode")
+        modes = [self._mode(symbol) if mode is None else mode for symbol in symbols]
+        fill_forward = given.get("fill_forward") is not False
+        history, now = self._host.history, self._host.now
+        if kind == "periods":
+            return history.last_sessions(int(given["periods"])), modes, fill_forward
+        if kind == "span":
+            return history.between(now - given["span"], now), modes, fill_forward
+        start, end = (datetime(*moment.timetuple()[:6]) for moment in (given["start"], given["end"]))
+        if end > now and symbols:
+            self._host.debug("Request for future history modified to end now.")
+        return history.between(start, end), modes, fill_forward
 
-        return typed
+    def _daily_only(self, symbols: Sequence[Symbol], resolution: Resolution | None) -> None:
+        if resolution is None and all(self._subscribed(symbol) for symbol in symbols):
+            return
+        daily_only(self._host.algorithm.universe_settings.resolution if resolution is None else resolution)
 
-    def _span(self, periods: Any, resolution: Any, end: Any) -> tuple[int, int]:
-        history = self._host.history
-        if isinstance(periods, datetime) and isinstance(resolution, datetime):
-            daily_only(end)
-            return history.between(periods, resolution)
-        daily_only(resolution)
-        if isinstance(periods, timedelta):
-            return history.between(self._host.now - periods, self._host.now)
-        if isinstance(periods, datetime):
-            return history.between(periods, self._host.now)
-        return history.last_sessions(int(periods))
+    def _subscribed(self, symbol: Symbol) -> Security | None:
+        security = self._host.portfolio.get(symbol)
+        return security if security is not None and security in self._host.portfolio.active() else None
 
-    def _adjusted(self, mode: DataNormalizationMode | None) -> bool:
-        if mode is None:
-            mode = self._host.algorithm.universe_settings.data_normalization_mode
-        return not is_raw(mode)
-
-    def _symbol(self, symbol: Symbol | str) -> Symbol:
-        return symbol if isinstance(symbol, Symbol) else self._host.resolve(symbol)
+    def _mode(self, symbol: Symbol) -> DataNormalizationMode:
+        """How the symbol is subscribed, or would be."""
+        security = self._subscribed(symbol)
+        if security is None or security.feed is None:
+            return self._host.algorithm.universe_settings.data_normalization_mode
+        return DataNormalizationMode.ADJUSTED if security.feed.adjusted else DataNormalizationMode.RAW
 
 
-class QCAlgorithm:
+_HISTORY_OPTIONS = (
+    "resolution",
+    "fill_forward",
+    "extended_market_hours",
+    "data_mapping_mode",
+    "data_normalization_mode",
+    "contract_depth_offset",
+    "flatten",
+)
+"""What LEAN's calls of history end with, in order."""
+_KNOWN_OPTIONS = {"resolution", "fill_forward", "data_normalization_mode"}
+
+
+@lean("QuantConnect.Algorithm", "QCAlgorithm")
+class QCAlgorithm(LeanObject):
     """Base class of an algorithm. Only what LEAN names is here; what LEAN has and this host has not is refused."""
 
-    __host: "Engine"
+    __engine: "Engine"
 
     def _attach(self, host: "Engine") -> None:
-        self.__host = host
+        self.__engine = host
+        for hook in HOOKS:
+            camel = "".join(part.capitalize() for part in hook.split("_"))
+            own = getattr(type(self), hook) is not getattr(QCAlgorithm, hook)
+            if not own and any(camel in vars(kind) for kind in type(self).__mro__):
+                setattr(self, hook, getattr(self, camel))
         self.settings = AlgorithmSettings(host)
         self.universe_settings = UniverseSettings()
         self.securities = SecurityManager(host)
-        self.active_securities = SecurityManager(host)
         self.portfolio = SecurityPortfolioManager(host)
         self.transactions = SecurityTransactionManager(host)
         self.universe = UniverseDefinitions(host)
+        self.universe_manager = UniverseManager()
         self.schedule = ScheduleManager(host)
-        self.date_rules = DateRules(host.calendar, lambda: host.now, host.note_symbol)
-        self.time_rules = TimeRules(host.calendar, lambda: host.now, host.note_symbol)
+        self.date_rules = DateRules(host.calendar, lambda: host.now, host.note_symbols())
+        self.time_rules = TimeRules(host.calendar, lambda: host.now, host.note_symbols())
+        self.trading_calendar = TradingCalendar(host)
+        self.risk_free_interest_rate_model = InterestRateProvider(host)
         self.history = HistoryCall(host)
         self.object_store: ObjectStore = host.object_store
         self.live_mode = False
         self.algorithm_mode = AlgorithmMode.BACKTESTING
+        self.time_zone = TimeZones.NEW_YORK
+        self.account_currency = "USD"
+
+    def _host(self) -> "Engine":
+        return self.__engine
 
     # --- for the algorithm to override
 
@@ -257,15 +413,17 @@ class QCAlgorithm:
 
     def on_order_event(self, order_event: OrderEventView) -> None: ...
 
-    def on_dividends(self, dividends: DataDictionary) -> None: ...
+    def on_dividends(self, dividends: Dividends) -> None: ...
 
-    def on_splits(self, splits: DataDictionary) -> None: ...
+    def on_splits(self, splits: Splits) -> None: ...
 
-    def on_delistings(self, delistings: DataDictionary) -> None: ...
+    def on_delistings(self, delistings: Delistings) -> None: ...
 
-    def on_symbol_changed_events(self, symbols_changed: DataDictionary) -> None: ...
+    def on_symbol_changed_events(self, symbols_changed: SymbolChangedEvents) -> None: ...
 
     def on_warmup_finished(self) -> None: ...
+
+    def on_end_of_day(self, symbol: Symbol) -> None: ...
 
     def on_end_of_algorithm(self) -> None: ...
 
@@ -273,52 +431,61 @@ class QCAlgorithm:
 
     @property
     def time(self) -> datetime:
-        return self.__host.now
+        return self.__engine.now
 
     @property
     def utc_time(self) -> datetime:
-        return to_utc(self.__host.now)
+        return to_utc(self.__engine.now).replace(tzinfo=UTC)
 
     @property
     def start_date(self) -> datetime:
-        return datetime.combine(self.__host.start, datetime.min.time())
+        return datetime.combine(self.__engine.start, datetime.min.time())
 
     @property
     def end_date(self) -> datetime:
-        return datetime.combine(self.__host.end, datetime.max.time())
+        return datetime.combine(self.__engine.end, datetime.max.time())
 
     @property
     def is_warming_up(self) -> bool:
-        return not self.__host.initialized
+        return not self.__engine.initialized
 
     def set_start_date(self, *when: Any) -> None:
         """set_start_date(year, month, day) or set_start_date(datetime)."""
-        self.__host.set_period(start=_day(when))
+        self.__engine.set_period(start=_day(when))
 
     def set_end_date(self, *when: Any) -> None:
         """set_end_date(year, month, day) or set_end_date(datetime)."""
-        self.__host.set_period(end=_day(when))
+        self.__engine.set_period(end=_day(when))
+
+    def set_time_zone(self, time_zone: TimeZone | str) -> None:
+        if str(time_zone) != str(TimeZones.NEW_YORK):
+            raise NotInHost(f"set_time_zone({str(time_zone)!r})")
 
     def set_cash(self, starting_cash: float) -> None:
-        self.__host.set_cash(from_float(starting_cash))
+        self.__engine.set_cash(from_float(starting_cash))
 
     def get_parameter(self, name: str, default_value: Any = None) -> Any:
-        """The parameter's text; with a default, its value as the default's type."""
-        text = self.__host.parameters.get(name)
-        if text is None:
-            return default_value
-        if isinstance(default_value, (int, float)):
-            kind = int if isinstance(default_value, int) and not isinstance(default_value, bool) else float
-            try:
-                return kind(text)
-            except ValueError:
-                return kind(default_value)
-        return text
+        """The parameter's text; with a default that is a number, its value as a number, if it has one."""
+        written = self.__engine.parameters.get(name)
+        if isinstance(default_value, int) and not isinstance(default_value, bool):
+            return int(written) if written is not None and _WHOLE.fullmatch(written) else default_value
+        if isinstance(default_value, (bool, float)):
+            is_number = written is not None and _NUMBER.fullmatch(written)
+            return float(written.replace(",", "")) if written is not None and is_number else float(default_value)
+        return default_value if written is None else written
 
     def get_parameters(self) -> Mapping[str, str]:
-        return dict(self.__host.parameters)
+        return dict(self.__engine.parameters)
 
     # --- securities and universe
+
+    @property
+    def active_securities(self) -> ActiveSecurities:
+        subscriptions = self.__engine.subscriptions
+        found = dict(subscriptions.hand_picked)
+        for universe in subscriptions.universes:
+            found |= universe.members | universe.leaving
+        return ActiveSecurities(self.__engine, found)
 
     def add_equity(
         self,
@@ -331,113 +498,195 @@ class QCAlgorithm:
         data_normalization_mode: DataNormalizationMode | None = None,
     ) -> SecurityView:
         daily_only(self.universe_settings.resolution if resolution is None else resolution)
+        if market not in (None, Market.USA) or not fill_forward or extended_market_hours:
+            raise NotInHost("add_equity with another market, without fill_forward or with extended_market_hours")
         mode = self.universe_settings.data_normalization_mode if data_normalization_mode is None else data_normalization_mode
-        return SecurityView(self.__host, self.__host.add_equity(ticker, not is_raw(mode), from_float(leverage)))
+        host = self.__engine
+        security = host.add_equity(ticker, not is_raw(mode), from_float(leverage))
+        users = named("QC-UNIVERSE-USERDEFINED-USA-EQUITY")
+        self.universe_manager.add(users, UserDefinedUniverse(host, users, host.subscriptions.hand_picked))
+        return SecurityView(host, security)
 
-    def add_universe(self, universe: Universe) -> Universe:
-        if not isinstance(universe, Universe):
+    def add_universe(self, universe: ETFConstituentsUniverse) -> ETFConstituentsUniverse:
+        if not isinstance(universe, ETFConstituentsUniverse):
             raise NotInHost(f"add_universe({type(universe).__name__})")
-        self.__host.subscriptions.universes.append(universe)
+        self.__engine.subscriptions.universes.append(universe.inner)
+        self.universe_manager.add(universe.symbol, universe)
         return universe
 
     def symbol(self, ticker: str) -> Symbol:
-        found = self.__host.find(ticker)
-        return found.symbol if found else self.__host.resolve(ticker)
+        found = SYMBOLS.find(ticker)
+        if found is None:
+            raise InvalidOperationException(f"We were unable to locate the ticker '{ticker}'.")
+        return found
+
+    def ticker(self, symbol: Symbol) -> str:
+        return str(symbol)
 
     def set_benchmark(self, symbol: Symbol | str) -> None:
-        self.__host.set_benchmark(symbol)
+        if not isinstance(symbol, (Symbol, str)):
+            raise NotInHost(f"set_benchmark({type(symbol).__name__})")
+        self.__engine.set_benchmark(symbol)
 
     def is_market_open(self, symbol: Symbol) -> bool:
-        return self.__host.calendar.is_open(self.__host.now)
+        return self.__engine.calendar.is_open(self.__engine.now)
 
     # --- orders
 
-    def set_holdings(self, *arguments: Any, **options: Any) -> list[OrderTicket]:
-        """set_holdings([PortfolioTarget, ...], liquidate=False, tag=...) or set_holdings(symbol, weight, ...)."""
-        host = self.__host
-        if isinstance(arguments[0], (Symbol, str)):
-            symbol, weight, *rest = arguments
-            liquidate = bool(rest[0]) if rest else bool(options.get("liquidate_existing_holdings", False))
-            target = (host.require(symbol), from_float(weight))
-            if liquidate:
-                return host.tickets(host.brokerage.set_holdings([target], True, options.get("tag") or ""))
-            quantity = host.brokerage.target_quantity(*target)
-            order = host.brokerage.order_toward(target[0], quantity, options.get("tag") or "") if quantity else None
-            return host.tickets([order] if order else [])
-        targets, *rest = arguments
-        liquidate = bool(rest[0]) if rest else bool(options.get("liquidate_existing_holdings", False))
-        tag = options.get("tag") or (rest[2] if len(rest) > 2 else "")
-        wanted = [(host.require(target.symbol), from_float(target.quantity)) for target in targets]
-        return host.tickets(host.brokerage.set_holdings(wanted, liquidate, tag))
+    def set_holdings(
+        self,
+        symbol: Symbol | str | Sequence[PortfolioTarget],
+        *arguments: Any,
+        liquidate_existing_holdings: bool = False,
+        asynchronous: bool = False,
+        tag: str | None = None,
+        percentage: float | None = None,
+    ) -> list[OrderTicket]:
+        """set_holdings(targets, ...) or set_holdings(symbol, percentage, ...).
+
+        What follows in both: liquidate_existing_holdings, asynchronous, tag.
+        """
+        single = isinstance(symbol, (Symbol, str))
+        if single and percentage is None:
+            percentage, *arguments = arguments  # type: ignore[assignment]
+        liquidate, _, tag = (*arguments, *(liquidate_existing_holdings, asynchronous, tag)[len(arguments) :])[:3]
+        if single:
+            return self.__hold(symbol, percentage, liquidate, tag)
+        return self.__hold_all(symbol, liquidate, tag)
+
+    def __hold(self, symbol: Any, percentage: Any, liquidate: bool, tag: str | None) -> list[OrderTicket]:
+        host = self.__engine
+        security = host.find(symbol)
+        quantity = 0
+        if security is None:
+            host.error(not_in_portfolio(symbol))
+        else:
+            quantity = host.brokerage.target_quantity(security, from_float(percentage))
+        sold = self.__liquidate_others([symbol], tag) if liquidate else []
+        if security is None:
+            return sold
+        order = host.brokerage.order_toward(security, quantity, tag or "")
+        return sold + host.tickets([order] if order else [])
+
+    def __hold_all(self, targets: Any, liquidate: bool, tag: str | None) -> list[OrderTicket]:
+        host = self.__engine
+        sold = self.__liquidate_others([target.symbol for target in targets], tag) if liquidate else []
+        wanted = []
+        for target in targets:
+            if host.find(target.symbol) is None:
+                host.error(not_in_portfolio(target.symbol))
+            wanted.append((host.require(target.symbol), target.exact))
+        return sold + host.tickets(host.brokerage.set_holdings(wanted, tag or ""))
+
+    def __liquidate_others(self, wanted: Sequence[Symbol | str], tag: str | None) -> list[OrderTicket]:
+        symbols = {SYMBOLS.symbol(symbol) for symbol in wanted}
+        orders = self.__engine.brokerage.liquidate_others(symbols, "Liquidated" if tag is None else tag)
+        return self.__engine.tickets(orders)
 
     def calculate_order_quantity(self, symbol: Symbol | str, target: float) -> float:
-        return float(self.__host.brokerage.target_quantity(self.__host.require(symbol), from_float(target)))
+        host = self.__engine
+        security = host.find(symbol)
+        if security is None:
+            host.error(not_in_portfolio(symbol))
+            return 0.0
+        return float(host.brokerage.target_quantity(security, from_float(target)))
 
-    def liquidate(self, symbol: Symbol | str | None = None, asynchronous: bool = False, tag: str | None = None) -> list[OrderTicket]:
-        host = self.__host
-        text = "Liquidated" if tag is None else tag
-        if symbol is not None:
-            security = host.find(symbol)
-            return host.tickets(host.brokerage.liquidate(security, text) if security else [])
-        active = sorted(host.portfolio.active(), key=lambda s: s.symbol.value)
-        return host.tickets([order for s in active for order in host.brokerage.liquidate(s, text)])
+    def liquidate(
+        self,
+        symbol: Symbol | str | Sequence[Symbol] | None = None,
+        asynchronous: bool = False,
+        tag: str | None = None,
+    ) -> list[OrderTicket]:
+        """Of a symbol, of several, or of all."""
+        host = self.__engine
+        if symbol is None:
+            return self.__liquidate_others([], tag)
+        sold = []
+        for wanted in [symbol] if isinstance(symbol, (Symbol, str)) else symbol:
+            security = host.find(wanted)
+            if security is None:
+                host.warn_once_about(
+                    "liquidate",
+                    f"Warning: liquidate ignored symbol '{SYMBOLS.symbol(wanted)}' because it has not been added to the "
+                    "algorithm. Add the security before liquidating it.",
+                )
+            else:
+                sold += host.brokerage.liquidate(security, "Liquidated" if tag is None else tag)
+        return host.tickets(sold)
 
-    def market_order(self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = "") -> OrderTicket | None:
-        host = self.__host
-        return host.ticket(host.brokerage.market_order(host.require(symbol), int(quantity), tag))
+    def market_order(
+        self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = ""
+    ) -> OrderTicket:
+        security = self.__engine.require(symbol)
+        order = self.__engine.brokerage.market_order(security, int(quantity), tag)
+        return self.__ticket(order, OrderType.MARKET, security, quantity, tag)
 
-    def order(self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = "") -> OrderTicket | None:
+    def order(self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = "") -> OrderTicket:
         return self.market_order(symbol, quantity, asynchronous, tag)
 
-    def buy(self, symbol: Symbol | str, quantity: float) -> OrderTicket | None:
+    def buy(self, symbol: Symbol | str, quantity: float) -> OrderTicket:
         return self.market_order(symbol, abs(quantity))
 
-    def sell(self, symbol: Symbol | str, quantity: float) -> OrderTicket | None:
+    def sell(self, symbol: Symbol | str, quantity: float) -> OrderTicket:
         return self.market_order(symbol, -abs(quantity))
 
-    def market_on_open_order(self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = "") -> OrderTicket | None:
+    def market_on_open_order(
+        self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = ""
+    ) -> OrderTicket:
         return self.__submit(OrderType.MARKET_ON_OPEN, symbol, quantity, tag)
 
-    def market_on_close_order(self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = "") -> OrderTicket | None:
+    def market_on_close_order(
+        self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = ""
+    ) -> OrderTicket:
         return self.__submit(OrderType.MARKET_ON_CLOSE, symbol, quantity, tag)
 
-    def __submit(self, kind: OrderType, symbol: Symbol | str, quantity: float, tag: str) -> OrderTicket | None:
-        host = self.__host
-        return host.ticket(host.brokerage.submit(kind, host.require(symbol), int(quantity), tag))
+    def __submit(self, kind: OrderType, symbol: Symbol | str, quantity: float, tag: str) -> OrderTicket:
+        security = self.__engine.require(symbol)
+        order = self.__engine.brokerage.submit(kind, security, int(quantity), tag)
+        return self.__ticket(order, kind, security, quantity, tag)
+
+    def __ticket(
+        self, order: Order | None, kind: OrderType, security: Security, quantity: float, tag: str
+    ) -> OrderTicket:
+        """Of an order, or of a request that LEAN refuses before it becomes one."""
+        host = self.__engine
+        if order is None:
+            now = to_utc(host.now)
+            order = Order(INVALID_ORDER, kind, security.symbol, int(quantity), now, tag, OrderStatus.INVALID)
+        return OrderTicket(host, order)
 
     # --- messages, charts, results
 
     def log(self, message: object) -> None:
-        self.__host.log(str(message))
+        self.__engine.log(str(message))
 
     def debug(self, message: object) -> None:
-        self.__host.debug(str(message))
+        self.__engine.debug(str(message))
 
     def error(self, message: object) -> None:
-        self.__host.error(str(message))
+        self.__engine.error(str(message))
 
     def quit(self, message: object = "") -> None:
-        self.__host.quit(str(message))
+        self.__engine.quit(str(message))
 
     def plot(self, *arguments: Any) -> None:
         """plot(chart, series, value) or plot(series, value)."""
         chart, series, value = arguments if len(arguments) == 3 else ("Strategy Equity", *arguments)
-        utc, point = to_utc(self.__host.now), from_float(value)
-        self.__host.record(lambda recorder: recorder.plot(utc, chart, series, point))
+        utc, point = to_utc(self.__engine.now), from_float(value)
+        self.__engine.record(lambda recorder: recorder.plot(utc, chart, series, point))
 
     def set_runtime_statistic(self, name: str, value: object) -> None:
-        self.__host.record(lambda recorder: recorder.runtime_statistic(name, str(value)))
+        self.__engine.record(lambda recorder: recorder.runtime_statistic(name, str(value)))
 
     def set_summary_statistic(self, name: str, value: object) -> None:
-        self.__host.record(lambda recorder: recorder.summary_statistic(name, str(value)))
+        self.__engine.record(lambda recorder: recorder.summary_statistic(name, str(value)))
 
     def train(self, *arguments: Any) -> ScheduledEvent:
-        """train(callback) or train(date_rule, time_rule, callback): a scheduled event named Training."""
-        if len(arguments) == 1:
-            dates, times, callback = self.date_rules.today, self.time_rules.now, arguments[0]
-        else:
-            dates, times, callback = arguments
-        return self.__host.schedule_event(dates, times, callback, f"Training: {dates.name}: {times.name}")
+        """train(callback), which runs with the next slice, or train(date_rule, time_rule, callback)."""
+        if len(arguments) > 1:
+            return self.schedule.on(*arguments)
+        name = f"Training: Now: {to_utc(self.__engine.now):%Y-%m-%dT%H:%M:%S.%f}0Z"
+        return self.schedule.on(name, self.date_rules.today, self.time_rules.now, *arguments)
 
 
 def _day(when: tuple[Any, ...]) -> date:

@@ -1,6 +1,6 @@
 """Orders from call to fill: sizing, buying power, queued requests, fills and fees, by LEAN's default models."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -37,7 +37,7 @@ class _Request:
 class Brokerage:
     """Turns the algorithm's calls into orders and orders into fills.
 
-    now: gives the algorithm's New York time. on_event is called for every order event after the books are updated;
+    now: gives the algorithm's New York time. trading: whether orders are possible yet. on_event is called for every order event after the books are updated;
     on_fill before it, with the position as it was. log and error take a text for the algorithm's log.
     """
 
@@ -48,12 +48,14 @@ class Brokerage:
         settings: OrderSettings,
         now: Callable[[], datetime],
         raw_prices: Callable[[Security], bool],
+        trading: Callable[[], bool],
     ):
         self._portfolio = portfolio
         self._calendar = calendar
         self._settings = settings
         self._now = now
         self._raw_prices = raw_prices
+        self._trading = trading
         self.orders: list[Order] = []
         self._open: dict[int, Order] = {}
         self._requests: list[_Request] = []
@@ -117,14 +119,13 @@ class Brokerage:
             quantity += toward
         return quantity
 
-    def set_holdings(
-        self, targets: Sequence[tuple[Security, Decimal]], liquidate: bool, tag: str = ""
-    ) -> list[Order]:
+    def liquidate_others(self, wanted: Collection[Symbol], tag: str) -> list[Order]:
+        """Sell every position that is not among the wanted ones."""
+        others = self._by_ticker(s for s in self._portfolio.active() if s.symbol not in wanted)
+        return [order for security in others for order in self.liquidate(security, tag)]
+
+    def set_holdings(self, targets: Sequence[tuple[Security, Decimal]], tag: str) -> list[Order]:
         """Move to all targets at once: what reduces positions first, then by value, largest first."""
-        if liquidate:
-            wanted = {security.symbol.sid for security, _ in targets}
-            for security in self._by_ticker(s for s in self._portfolio.active() if s.symbol.sid not in wanted):
-                self.liquidate(security, tag or "Liquidated")
         changes = [(security, self.target_quantity(security, weight)) for security, weight in targets]
         ranked = []
         for security, quantity in changes:
@@ -182,8 +183,8 @@ class Brokerage:
                 "close. Note: in live trading this conversion is not applied, as the order fills at the current "
                 "market price."
             )
-        in_time = now <= self._calendar.close(now.date()) - MARKET_ON_CLOSE_BUFFER
-        return self.submit(OrderType.MARKET_ON_CLOSE if in_time else OrderType.MARKET_ON_OPEN, security, quantity, tag)
+        kind = OrderType.MARKET_ON_CLOSE if self._in_time_for_close(now) else OrderType.MARKET_ON_OPEN
+        return self.submit(kind, security, quantity, tag)
 
     def submit(self, kind: OrderType, security: Security, quantity: int, tag: str) -> Order | None:
         """Place an order; None where LEAN refuses it before it becomes one (the reason is in the log)."""
@@ -216,6 +217,8 @@ class Brokerage:
 
     def _refusal(self, kind: OrderType, security: Security, quantity: int) -> str:
         ticker = security.symbol.value
+        if not self._trading():
+            return f"{ticker}: orders are not possible in initialize: schedule an event for them."
         if not quantity:
             return "Unable to submit order with id -10 that has zero quantity."
         if not security.is_tradable:
@@ -224,9 +227,15 @@ class Brokerage:
             return (
                 f"{ticker}: asset price is $0. If using custom data make sure you've set the 'Value' property."
             )
-        if kind == OrderType.MARKET_ON_OPEN and security.is_delisted and self._calendar.is_open(self._now()):
+        now = self._now()
+        if kind == OrderType.MARKET_ON_OPEN and security.is_delisted and self._calendar.is_open(now):
             return "Cannot submit a MarketOnOpen order while the market is open."
+        if kind == OrderType.MARKET_ON_CLOSE and self._calendar.is_open(now) and not self._in_time_for_close(now):
+            return f"{ticker}: a MarketOnClose order must be sent at least 15.5 minutes before the market closes."
         return ""
+
+    def _in_time_for_close(self, now: datetime) -> bool:
+        return now <= self._calendar.close(now.date()) - MARKET_ON_CLOSE_BUFFER
 
     def open_orders(self, symbol: Symbol | None = None) -> list[Order]:
         """Open orders, by id; an order whose cancel is still queued counts as open."""
@@ -310,15 +319,18 @@ class Brokerage:
         """The open of the first bar that starts after the order, or the last close once the order's session is over."""
         if order.type == OrderType.MARKET_ON_OPEN:
             return bar.open if bar.session.utc_open >= order.time else None
-        close = self._calendar.close(to_new_york(order.time).date())
-        return bar.close if self._now() >= close else None
+        sent = to_new_york(order.time)
+        day = sent.date()
+        if not self._calendar.is_session(day) or sent >= self._calendar.close(day):
+            day = self._calendar.next_session(day)
+        return bar.close if self._now() >= self._calendar.close(day) else None
 
     def _fill(
         self, order: Order, security: Security, price: Decimal, charge: Decimal | None, message: str = ""
     ) -> None:
         before, average = security.quantity, security.average_price
-        self._portfolio.fill(security, order.quantity, price, charge)
         order.price = normalise(price)
+        self._portfolio.fill(security, order.quantity, order.price, charge)
         order.last_fill_time = to_utc(self._now())
         order.status = OrderStatus.FILLED
         del self._open[order.id]

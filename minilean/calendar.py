@@ -90,6 +90,10 @@ class MarketCalendar:
     def is_session(self, day: date) -> bool:
         return day.weekday() in self._weekdays and day not in self._holidays
 
+    def has_holidays(self, year: int) -> bool:
+        """Whether the database names any holiday of that year: every year has some."""
+        return any(day.year == year for day in self._holidays)
+
     def are_sessions(self, ordinals: NDArray[np.int64]) -> NDArray[np.bool_]:
         """`is_session` of many days at once, by proleptic ordinal."""
         weekdays = np.isin((ordinals + 6) % 7, list(self._weekdays))

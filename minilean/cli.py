@@ -118,7 +118,6 @@ def _backtest(
         data,
         ObjectStore(store or project.storage_folder()),
         project.parameters,
-        project.main,
         on_log=on_log,
         on_start=on_start,
         on_progress=on_progress,

@@ -28,7 +28,7 @@ from minilean.formats import (
     read_interest_rates,
     read_map_file,
 )
-from minilean.symbols import DEFAULT_FIRST_DATE, SecurityIdentifier, Symbol
+from minilean.symbols import SecurityIdentifier, Symbol, unmapped
 
 _TICK = Decimal("0.0001")
 
@@ -166,7 +166,7 @@ class DataFolder:
                 "name another with --data-folder, or make an invented one with `python -m minilean data demo FOLDER`"
             )
         self.calendar = MarketCalendar.read(folder)
-        self._bars: dict[str, tuple[DailyBars, DailyBars]] = {}
+        self._bars: dict[str, DailyBars] = {}
 
     # --- identity
 
@@ -204,8 +204,8 @@ class DataFolder:
         if entries:
             _, file = entries[min(bisect_left(entries, day, key=lambda entry: entry[0]), len(entries) - 1)]
             if file.first_date <= day:
-                return Symbol(SecurityIdentifier.generate_equity(file.first_ticker, file.first_date), upper, upper)
-        return Symbol(SecurityIdentifier.generate_equity(upper, DEFAULT_FIRST_DATE), upper, upper)
+                return Symbol(SecurityIdentifier.generate_equity(file.first_ticker, file.first_date), upper)
+        return unmapped(upper)
 
     def _segments(self, sid: SecurityIdentifier) -> tuple[tuple[str, date, date], ...]:
         """(ticker, first day, last day) of a security; its first ticker throughout where there is no map file."""
@@ -214,24 +214,21 @@ class DataFolder:
 
     # --- prices
 
-    def daily(self, sid: SecurityIdentifier, adjusted: bool = True) -> DailyBars:
+    def daily(self, sid: SecurityIdentifier) -> DailyBars:
         """All daily bars of a security over its tickers; empty where the folder has none.
 
-        adjusted: without the bars that LEAN has in raw prices alone, those of before its factor file begins.
+        As in LEAN, whatever prices are asked for, bars of more than a day before the factor file begins are left out.
         """
         key = str(sid)
         if key not in self._bars:
             self._bars[key] = self._read_daily(sid)
-        raw, complete = self._bars[key]
-        return complete if adjusted else raw
+        return self._bars[key]
 
-    def _read_daily(self, sid: SecurityIdentifier) -> tuple[DailyBars, DailyBars]:
+    def _read_daily(self, sid: SecurityIdentifier) -> DailyBars:
         columns = self._columns("daily", sid)
         factors = self._factors(sid) if columns.size else ()
         begins = factors[0].day.toordinal() - 1 if factors else 0
-        first = int(np.searchsorted(columns[0], begins))
-        bars = _bars(columns, factors)
-        return bars, _bars(columns[:, first:], factors) if first else bars
+        return _bars(columns[:, int(np.searchsorted(columns[0], begins)) :], factors)
 
     def hourly(self, sid: SecurityIdentifier) -> tuple[DailyBars, NDArray[np.int64]]:
         """Hourly bars in the columns of `DailyBars`, and (T,) the moment each ends, as ordinal * 24 + hour."""

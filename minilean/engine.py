@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from minilean.portfolio import Portfolio
 from minilean.results import Recorder
 from minilean.schedule import DateRule, Schedule, ScheduledEvent, TimeRule
 from minilean.securities import Security
-from minilean.symbols import Symbol
+from minilean.symbols import SYMBOLS, Symbol
+from minilean.system import KeyNotFoundException
 from minilean.universe import Changes, CorporateAction, Subscriptions, Universe
 from minilean.views import (
+    Constituents,
     Delisting,
     Dividend,
     ETFConstituentUniverse,
@@ -70,17 +73,17 @@ class Engine:
         data: DataFolder,
         object_store: ObjectStore,
         parameters: Mapping[str, str],
-        source: Path,
         on_log: Callable[[datetime, str], None] = lambda when, message: None,
         on_start: Callable[[], None] = lambda: None,
         on_progress: Callable[[Moment], None] = lambda moment: None,
     ):
         decimal.setcontext(EXACT.copy())
         self._class = algorithm
-        self._source = source
         self.data = data
         self.calendar = data.calendar
+        SYMBOLS.start(data.resolve)
         self.object_store = object_store
+        self.own_attributes: dict[str, dict[str, object]] = {}
         self.parameters = dict(parameters)
         self._on_log = on_log
         self._on_start = on_start
@@ -94,6 +97,8 @@ class Engine:
         self._messages: list[tuple[int, datetime, str]] = []
         self._previous = ["", ""]
         self._warned: set[str] = set()
+        self._picked: list[Security] = []
+        self._ends_of_day: dict[str, ScheduledEvent] = {}
         self._quit = False
         self._sliced = False
         self._points = 0
@@ -107,6 +112,7 @@ class Engine:
             self.order_settings,
             lambda: self.now,
             lambda security: security.feed is not None and not security.feed.adjusted,
+            lambda: self.initialized,
         )
         self.brokerage.error = self.error
         self.brokerage.warn_once = self.warn_once
@@ -137,30 +143,42 @@ class Engine:
         self.portfolio.invalidate()
 
     def find(self, symbol: Symbol | str) -> Security | None:
-        """A security of the run by symbol, or by the ticker it has."""
-        if isinstance(symbol, Symbol):
-            return self.portfolio.get(symbol)
-        wanted = symbol.upper()
-        for security in self.portfolio.registry.values():
-            if security.symbol.value == wanted or security.symbol.sid == symbol:
-                return security
-        return None
+        """A security of the run; a text is understood as LEAN understands it."""
+        return self.portfolio.get(SYMBOLS.symbol(symbol))
 
     def require(self, symbol: Symbol | str) -> Security:
-        security = self.find(symbol)
+        wanted = SYMBOLS.symbol(symbol)
+        security = self.portfolio.get(wanted)
         if security is None:
-            raise KeyError(
-                f"'{symbol}' was not found in the algorithm's securities: add it before ordering it "
-                "(KeyNotFoundException)"
+            if isinstance(symbol, str) and SYMBOLS.find(symbol) is None:
+                raise KeyNotFoundException(
+                    f"The ticker {symbol} was not found in the SymbolCache. Use the Symbol object as key instead. "
+                    "Accessing the securities collection/slice object by string ticker is only available for "
+                    "securities added with the add_security-family methods. For more details, please check out the "
+                    "documentation."
+                )
+            raise KeyNotFoundException(
+                f"This asset symbol ({wanted}) was not found in your security list. Please add this security before "
+                "using it. To prevent the exception, use self.securities.get(symbol), which returns None when the "
+                "symbol is not found, or guard the access with 'if symbol in self.securities:'."
             )
         return security
 
-    def note_symbol(self, symbol: object) -> None:
-        """A schedule rule was given this symbol; LEAN says so once for a ticker that it does not know yet."""
-        if isinstance(symbol, str) and self.find(symbol) is None:
-            self.warn_once(
-                f"Warning: no existing symbol found for ticker {symbol.upper()}, it will be created with Equity type."
-            )
+    def note_symbols(self) -> Callable[[object], None]:
+        """What a collection of schedule rules does with the tickers it is given: LEAN wonders at the first new one."""
+        warned = False
+
+        def note(symbol: object) -> None:
+            nonlocal warned
+            if isinstance(symbol, str) and SYMBOLS.find(symbol) is None:
+                if not warned:
+                    warned = True
+                    self.debug(
+                        f"Warning: no existing symbol found for ticker {symbol}, it will be created with Equity type."
+                    )
+                SYMBOLS.add(self.data.resolve(symbol, date.today()))
+
+        return note
 
     def resolve(self, ticker: str) -> Symbol:
         return self.data.resolve(ticker, self.now.date())
@@ -169,7 +187,14 @@ class Engine:
         subscriptions = self.subscriptions
         subscriptions.seed_prices = self.algorithm.settings.seed_initial_prices
         subscriptions.set_period(self.start, self.end)
-        return subscriptions.add_equity(self.resolve(ticker), self.now, adjusted, leverage)
+        symbol = SYMBOLS.find(ticker) or self.data.resolve(ticker, date.today())
+        SYMBOLS.add(symbol)
+        known = self.portfolio.get(symbol)
+        is_new = known is None or known not in self.portfolio.active()
+        security = subscriptions.add_equity(symbol, self.now, adjusted, leverage)
+        if is_new:
+            self._picked.append(security)
+        return security
 
     def make_universe(
         self, etf: str | Symbol, settings: UniverseSettings, select: Callable[[list[ETFConstituentUniverse]], Any]
@@ -179,10 +204,10 @@ class Engine:
         def choose(path: Path) -> list[Symbol] | None:
             day = datetime.strptime(path.stem, "%Y%m%d").date()
             rows = [ETFConstituentUniverse(row, day) for row in self.data.constituents(path)]
-            chosen = self._call(select, rows)
+            chosen = self._call(select, Constituents(rows))
             if chosen is UniverseNames.UNCHANGED:
                 return None
-            return [symbol if isinstance(symbol, Symbol) else self.resolve(symbol) for symbol in chosen]
+            return [SYMBOLS.symbol(symbol) for symbol in chosen]
 
         # LEAN reads the settings when members are subscribed: an algorithm may still change them in initialize.
         universe = Universe(symbol, self.data.constituent_files(symbol.id), choose, True, ZERO)
@@ -196,16 +221,20 @@ class Engine:
         return universe
 
     def set_benchmark(self, symbol: Symbol | str) -> None:
-        self._benchmark_symbol = symbol if isinstance(symbol, Symbol) else self.resolve(symbol)
+        found = SYMBOLS.find(symbol) if isinstance(symbol, str) else symbol
+        if found is None:
+            self.debug(
+                f"Warning: SetBenchmark({symbol}): no existing symbol found, benchmark security will be added with "
+                "Equity type."
+            )
+            found = self.data.resolve(str(symbol), date.today())
+        self._benchmark_symbol = found
 
     def schedule_event(
         self, dates: DateRule, times: TimeRule, callback: Callable[[], object], name: str
     ) -> ScheduledEvent:
         since = self.now if self.initialized else datetime.combine(self.start, MIDNIGHT)
         return self.schedule.add(dates, times, callback, since, self.end + timedelta(days=31), name)
-
-    def ticket(self, order: Order | None) -> OrderTicket | None:
-        return OrderTicket(self, order) if order else None
 
     def tickets(self, orders: list[Order]) -> list[OrderTicket]:
         return [OrderTicket(self, order) for order in orders]
@@ -220,8 +249,11 @@ class Engine:
         self._say_once_in_a_row(0, message)
 
     def warn_once(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
+        self.warn_once_about(message, message)
+
+    def warn_once_about(self, matter: str, message: str) -> None:
+        if matter not in self._warned:
+            self._warned.add(matter)
             self.debug(message)
 
     def _say(self, queue: int, message: str) -> None:
@@ -288,7 +320,7 @@ class Engine:
         except (HostError, AlgorithmError):
             raise
         except Exception as error:
-            raise AlgorithmError(describe(error, self._source)) from error
+            raise AlgorithmError(describe(error)) from error
 
     def _guard(self, work: Callable[..., object], *arguments: Any) -> None:
         """Do a part of a slice; an error of the algorithm's in it ends the run."""
@@ -340,7 +372,7 @@ class Engine:
         self.brokerage.on_event = self._order_event
         if problem:
             text = problem.text.rstrip("\n")
-            trace = f"{text}\n {text.splitlines()[0]}"
+            trace = f"{text}\n {problem.__cause__ or text.splitlines()[0]}"
             intro = "During the algorithm initialization, the following exception has occurred:"
             self.failure = Failure(f"{self.now:%Y-%m-%d %H:%M:%S} {intro} {trace}", trace)
             self._messages.clear()
@@ -414,16 +446,27 @@ class Engine:
 
     # --- slices
 
+    def _begin_slice(self) -> None:
+        """LEAN looks at the portfolio first: a run whose portfolio is worth nothing ends here, as completed."""
+        if self.portfolio.total_value() <= 0:
+            self.debug("AlgorithmManager.Run(): Portfolio value is less than or equal to zero, stopping algorithm.")
+            self._end()
+            raise _Stopped
+
     def _quiet_slice(self, moment: datetime) -> None:
         """An hourly slice of the benchmark feed: no prices change, but orders are scanned and events run."""
+        self._begin_slice()
         self._past_events(moment)
         self.now = moment
+        changes = self._changed(Changes())
         self._guard(self.brokerage.scan)
         self._events(moment)
+        self._tell(changes)
         self._end_of_slice(moment)
 
     def _close(self, moment: datetime, position: int) -> None:
         """The slice at the end of a session, with its daily bars."""
+        self._begin_slice()
         self._past_events(moment)
         self.now = moment
         session = self.calendar.session(moment.date())
@@ -437,8 +480,10 @@ class Engine:
                     mark(security)
         self._points += len(updated)
         self.portfolio.revalue()
+        changes = self._changed(Changes())
         self._guard(self.brokerage.scan)
         self._events(moment)
+        self._tell(changes)
         self._on_data(Slice(moment, updated))
         self._guard(self.brokerage.scan)
         self._end_of_slice(moment)
@@ -449,12 +494,14 @@ class Engine:
         actions = self.subscriptions.due(day)
         if not (files or actions or forced or day > self.end):
             return
+        self._begin_slice()
         delisted = [action.security for action in actions if action.kind == "delisted"]
         changes = self.subscriptions.delist(delisted)
         self._past_events(moment)
         self.now = moment
         for universe, path in files:
             self._guard(self._select, universe, path, changes)
+        self._changed(changes)
         data = self._corporate_events(moment, actions)
         for action in actions:
             if action.kind in ("dividend", "split", "warning") and action.security.quantity:
@@ -466,8 +513,7 @@ class Engine:
         self._guard(self.brokerage.scan)
         self._guard(self.brokerage.liquidate_delisted, delisted)
         self._events(moment)
-        if changes:
-            self._guard(self._call, self.algorithm.on_securities_changed, SecurityChanges(self, changes))
+        self._tell(changes)
         for action in actions:
             self._apply(action)
         self._on_data(data)
@@ -479,6 +525,28 @@ class Engine:
         made = self.subscriptions.apply(universe, chosen, self.now)
         changes.added += made.added
         changes.removed += made.removed
+
+    def _changed(self, changes: Changes) -> Changes:
+        """Add what the algorithm has added itself; each security's end of day comes and goes with it."""
+        if self._picked:
+            changes.added = sorted(changes.added + self._picked, key=lambda security: security.symbol.value)
+            self._picked = []
+        handler = self.algorithm.on_end_of_day
+        if changes and getattr(handler, "__func__", None) is not QCAlgorithm.on_end_of_day:
+            rules = self.algorithm.date_rules, self.algorithm.time_rules
+            for symbol in (security.symbol for security in changes.added):
+                days, moment = rules[0].every_day(symbol), rules[1].before_market_close(symbol, 10)
+                call = partial(handler, symbol)
+                self._ends_of_day[symbol.sid] = self.schedule_event(days, moment, call, f"{symbol}.EndOfDay")
+            for security in changes.removed:
+                event = self._ends_of_day.pop(security.symbol.sid, None)
+                if event is not None:
+                    self.schedule.remove(event)
+        return changes
+
+    def _tell(self, changes: Changes) -> None:
+        if changes:
+            self._guard(self._call, self.algorithm.on_securities_changed, SecurityChanges(self, changes))
 
     def _apply(self, action: CorporateAction) -> None:
         """Dividends and splits change cash and positions only where prices are raw."""
@@ -562,11 +630,6 @@ class Engine:
             self.log("Algorithm Stopped")
             self.results().finish(to_utc(moment), daily=to_utc(moment))
             raise _Stopped
-        if self.portfolio.total_value() <= 0:
-            self._guard(self._call, self._no_value_left)
-
-    def _no_value_left(self) -> None:
-        raise AlgorithmError("the portfolio has no value left, so the backtest ends here")
 
 
 class Benchmark:

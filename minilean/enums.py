@@ -1,9 +1,25 @@
 """LEAN's enumerations, as far as a daily equity algorithm meets them."""
 
 import enum
+from typing import TYPE_CHECKING, Any
+
+from minilean.errors import NotInHost
+from minilean.members import snake_case
 
 
-class LeanEnum(enum.IntEnum):
+class _Spellings(enum.EnumMeta):
+    """Lets `Resolution.Daily` stand for `Resolution.DAILY`."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(cls, name: str) -> Any:
+            member = cls._member_map_.get(name, cls._member_map_.get(snake_case(name).upper()))
+            if member is None:
+                raise AttributeError(f"type object '{cls.__name__}' has no attribute '{name}'")
+            return member
+
+
+class LeanEnum(enum.IntEnum, metaclass=_Spellings):
     """An enumeration of LEAN's: a number whose text is its name."""
 
     def __str__(self) -> str:
@@ -12,11 +28,28 @@ class LeanEnum(enum.IntEnum):
     def __format__(self, specification: str) -> str:
         return format(self.name, specification)
 
+    @property
+    def net_name(self) -> str:
+        """As .NET writes it in its own texts: `PartiallyFilled`."""
+        return "".join(part.capitalize() for part in self.name.split("_"))
+
+    def get_type(self) -> Any:
+        raise NotInHost("get_type()")
+
 
 class OrderType(LeanEnum):
     MARKET = 0
+    LIMIT = 1
+    STOP_MARKET = 2
+    STOP_LIMIT = 3
     MARKET_ON_OPEN = 4
     MARKET_ON_CLOSE = 5
+    OPTION_EXERCISE = 6
+    LIMIT_IF_TOUCHED = 7
+    COMBO_MARKET = 8
+    COMBO_LIMIT = 9
+    COMBO_LEG_LIMIT = 10
+    TRAILING_STOP = 11
 
 
 class OrderStatus(LeanEnum):
@@ -52,8 +85,9 @@ class DataNormalizationMode(LeanEnum):
 
 class AlgorithmMode(LeanEnum):
     LIVE = 0
-    BACKTESTING = 1
-    RESEARCH = 2
+    OPTIMIZATION = 1
+    BACKTESTING = 2
+    RESEARCH = 3
 
 
 class DayOfWeek(LeanEnum):
@@ -85,3 +119,13 @@ class SplitType(LeanEnum):
 class SecurityType(LeanEnum):
     BASE = 0
     EQUITY = 1
+    OPTION = 2
+    COMMODITY = 3
+    FOREX = 4
+    FUTURE = 5
+    CFD = 6
+    CRYPTO = 7
+    FUTURE_OPTION = 8
+    INDEX = 9
+    INDEX_OPTION = 10
+    CRYPTO_FUTURE = 11

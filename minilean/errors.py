@@ -9,8 +9,8 @@ class DataError(HostError):
     """A data folder that cannot be used as it is."""
 
 
-class NotInHost(HostError):
-    """Something that LEAN has and the host has not."""
+class NotInHost(HostError, AttributeError):
+    """Something that LEAN has and the host has not; an AttributeError, so that `hasattr` answers as it should."""
 
     def __init__(self, name: str):
         super().__init__(f"{name} is part of LEAN but not of this embedded host: run `lean backtest .` instead")

@@ -155,16 +155,17 @@ def read_constituents(path: Path) -> list[Constituent]:
 
 
 def read_interest_rates(path: Path) -> list[tuple[date, Decimal]]:
-    """(day, rate as a fraction) since when it held; empty if there is no file."""
-    rates = []
+    """(day, rate as a fraction) since when it held, by day, of several on one day the last; empty if no file."""
+    rates: dict[date, Decimal] = {}
     for number, cells in _lines(path) if path.exists() else ():
         if number == 1 or len(cells) < 2 or not cells[1]:
             continue
         try:
-            rates.append((date.fromisoformat(cells[0]), _decimal(cells[1]) / 100))
+            year, month, day = cells[0].split("-")
+            rates[parse_date(year + month + day)] = _decimal(cells[1]) / 100
         except ValueError:
             raise _refusal(path, number, cells, "date,rate in percent") from None
-    return rates
+    return sorted(rates.items())
 
 
 def read_bars(path: Path, with_hours: bool = False) -> NDArray[np.int64] | None:
@@ -280,7 +281,7 @@ def _decimal(text: str) -> Decimal:
     """The .NET decimal of a text, its scale as written. Raises ValueError for anything else."""
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{text!r} is not a number")
-    number = plain(Decimal(text))
+    number = Decimal(text)
     if number.adjusted() > 27:
         raise ValueError(f"{text!r} is too large")
-    return number
+    return plain(number)

@@ -1,9 +1,11 @@
 """`self.history`: daily bars of the past as the algorithm sees them, never later than its own time."""
 
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,15 +13,25 @@ from numpy.typing import NDArray
 
 from minilean.calendar import CLOSE
 from minilean.data import DailyBars, DataFolder
+from minilean.decimals import ONE, ZERO, divide, fit, multiply, smart, text, to_double
+from minilean.enums import DataNormalizationMode
+from minilean.errors import NotInHost
+from minilean.members import LeanObject, lean
 from minilean.symbols import Symbol
+from minilean.universe import distribution
 
 FIRST_YEAR = 1997
 """No data folder of US equities goes back further."""
 COLUMNS = ("close", "high", "low", "open", "volume")
 
 
+CACHED = (DataNormalizationMode.RAW, DataNormalizationMode.ADJUSTED)
+"""The modes in which a price does not depend on the request."""
+
+
+@lean("QuantConnect.Data.Market", "TradeBar")
 @dataclass(frozen=True)
-class TradeBar:
+class TradeBar(LeanObject):
     """One bar of `self.history[TradeBar]`; times are naive New York times."""
 
     symbol: Symbol
@@ -39,6 +51,27 @@ class TradeBar:
     def price(self) -> float:
         return self.close
 
+    @property
+    def period(self) -> timedelta:
+        return self.end_time - self.time
+
+    @property
+    def is_fill_forward(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        named = zip("OHLCV", (self.open, self.high, self.low, self.close, self.volume), strict=True)
+        return f"{self.symbol}: " + " ".join(f"{name}: {text(smart(Decimal(str(x))))}" for name, x in named)
+
+
+class Span(NamedTuple):
+    """Sessions [first, after) of the grid, and the moments that the request was for."""
+
+    first: int
+    after: int
+    start: datetime
+    end: datetime
+
 
 class History:
     """Serves requests over a data folder; `now` is the algorithm's New York time."""
@@ -47,37 +80,48 @@ class History:
         self._data = data
         self._calendar = data.calendar
         self._now = now
-        self._doubles: dict[tuple[str, bool], NDArray[np.float64]] = {}
-        self._rows: dict[tuple[str, bool], NDArray[np.int64]] = {}
+        self._doubles: dict[tuple[str, DataNormalizationMode], NDArray[np.float64]] = {}
+        self._rows: dict[str, NDArray[np.int64]] = {}
         self._grid: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._ends: NDArray[np.datetime64] = np.empty(0, dtype="datetime64[ns]")
 
-    def last_sessions(self, count: int) -> tuple[int, int]:
-        """Positions [first, after) in the session grid of the last `count` sessions that are over by now.
+    def last_sessions(self, count: int) -> Span:
+        """The last `count` sessions that are over by now.
 
-        LEAN steps back from the close in whole days and counts those in which the market was open. After an early
-        close that is 13:00, and a Friday's afternoon makes its Saturday count: fewer sessions come back than asked
-        for.
+        After a close LEAN steps back from now in whole days and counts those in which the market was open. In the
+        afternoon of an early close that is not the same: the day before counts by its afternoon, a Saturday by
+        Friday's, so that one session more may come back than was asked for, or, over weeks, fewer.
         """
         now = self._now()
         after = self._position(now)
-        close = self._calendar.close(now.date())
-        if not self._calendar.is_session(now.date()) or now < close or close.time() == CLOSE:
-            return max(0, after - count), after
-        while count > 0 and close.year > FIRST_YEAR:
-            before = close - timedelta(days=1)
+        today = now.date()
+        if not self._calendar.is_session(today) or now < self._calendar.close(today) or now.time() >= CLOSE:
+            first = min(max(0, after - count), after)
+            return Span(first, after, self._start(first, after, now), now)
+        start = now
+        while count > 0 and start.year > FIRST_YEAR:
+            before = start - timedelta(days=1)
             count -= any(
                 self._calendar.is_session(day)
-                and self._calendar.open(day) < close
+                and self._calendar.open(day) < start
                 and before < self._calendar.close(day)
-                for day in (before.date(), close.date())
+                for day in (before.date(), start.date())
             )
-            close = before
-        return self._position(close), after
+            start = before
+        return Span(self._position(start), after, start, now)
 
-    def between(self, start: datetime, end: datetime) -> tuple[int, int]:
-        """Positions of the sessions that end after `start` and not after `end` or now."""
-        return self._position(start), self._position(min(end, self._now()))
+    def _start(self, first: int, after: int, now: datetime) -> datetime:
+        """Where LEAN lets a request begin that is for whole sessions: at midnight, but a day before after a close."""
+        if first >= after:
+            return now
+        day = datetime.fromordinal(int(self._grid[first]))
+        is_over = self._grid[after - 1] == now.toordinal()
+        return day - timedelta(days=1) + timedelta(hours=now.hour, minutes=now.minute) if is_over else day
+
+    def between(self, start: datetime, end: datetime) -> Span:
+        """The sessions that end after `start` and not after `end` or now."""
+        end = min(end, self._now())
+        return Span(self._position(start), self._position(end), start, end)
 
     def _position(self, moment: datetime) -> int:
         """How many sessions of the grid are over at that moment."""
@@ -94,29 +138,30 @@ class History:
         self._rows.clear()
 
     def frame(
-        self, symbols: Sequence[Symbol], span: tuple[int, int], adjusted: bool, fill_forward: bool
+        self, requests: Sequence[tuple[Symbol, DataNormalizationMode]], span: Span, fill_forward: bool
     ) -> pd.DataFrame:
-        """Bars of all symbols over a span of sessions, as LEAN's DataFrame: index (symbol, time), columns by name.
+        """Bars of symbols, each in its mode, as LEAN's DataFrame: index (symbol, time), columns by name.
 
         A day without a bar repeats the bar before, from the symbol's first bar inside the span on. Symbols come in
         the order of their first bar; those without any are absent; nothing at all gives an empty frame.
         """
         parts = []
-        for number, symbol in enumerate(symbols):
-            rows, positions = self._inside(symbol, span, adjusted, fill_forward)
+        for number, (symbol, mode) in enumerate(requests):
+            rows, positions = self._inside(symbol, span, fill_forward)
             if len(rows):
-                parts.append((positions[0], number, symbol, rows, positions))
+                parts.append((positions[0], number, symbol, self._values(symbol, mode, rows, span), positions))
         if not parts:
             return pd.DataFrame()
         parts.sort(key=lambda part: part[:2])
-        values = np.concatenate([self._values(symbol, adjusted)[:, rows] for _, _, symbol, rows, _ in parts], axis=1)
-        lengths = [len(part[3]) for part in parts]
-        times = np.concatenate([part[4] for part in parts]) - span[0]
+        values = np.concatenate([part[3] for part in parts], axis=1)
+        lengths = [len(part[4]) for part in parts]
+        times = np.concatenate([part[4] for part in parts]) - span.first
+        sorted_parts = sorted(range(len(parts)), key=lambda at: parts[at][2].value)
         levels: list[Any] = [
-            pd.Index([part[2] for part in parts], dtype=object),
-            pd.DatetimeIndex(self._ends[span[0] : span[1]]),
+            pd.Index([parts[at][2] for at in sorted_parts], dtype=object),
+            pd.DatetimeIndex(self._ends[span.first : span.after]),
         ]
-        codes: list[Any] = [np.repeat(np.arange(len(parts)), lengths), times]
+        codes: list[Any] = [np.repeat(np.argsort(sorted_parts), lengths), times]
         index = pd.MultiIndex(
             levels=levels,
             codes=codes,
@@ -125,12 +170,14 @@ class History:
         )
         return pd.DataFrame(values.T, index=index, columns=list(COLUMNS))
 
-    def bars(self, symbol: Symbol, span: tuple[int, int], adjusted: bool, fill_forward: bool) -> list[TradeBar]:
+    def bars(
+        self, symbol: Symbol, mode: DataNormalizationMode, span: Span, fill_forward: bool
+    ) -> list[TradeBar]:
         """The same of one symbol as bar objects."""
-        rows, positions = self._inside(symbol, span, adjusted, fill_forward)
+        rows, positions = self._inside(symbol, span, fill_forward)
         if not len(rows):
             return []
-        values = self._values(symbol, adjusted)[:, rows]
+        values = self._values(symbol, mode, rows, span)
         bars = []
         for (close, high, low, opening, volume), position in zip(values.T.tolist(), positions, strict=True):
             day = date.fromordinal(int(self._grid[position]))
@@ -139,18 +186,17 @@ class History:
         return bars
 
     def _inside(
-        self, symbol: Symbol, span: tuple[int, int], adjusted: bool, fill_forward: bool
+        self, symbol: Symbol, span: Span, fill_forward: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of the symbol's bars for a span, and the position in the grid of each."""
-        bars: DailyBars = self._data.daily(symbol.id, adjusted)
-        if not len(bars) or span[0] >= span[1]:
+        bars: DailyBars = self._data.daily(symbol.id)
+        if not len(bars) or span.first >= span.after:
             return bars.ordinals[:0], bars.ordinals[:0]
-        key = (symbol.sid, adjusted)
-        if key not in self._rows:
-            self._rows[key] = np.searchsorted(bars.ordinals, self._grid, side="right") - 1
-        positions = np.arange(*span)
-        rows = self._rows[key][positions]
-        keep = (rows >= 0) & (bars.ordinals[rows] >= self._grid[span[0]])
+        if symbol.sid not in self._rows:
+            self._rows[symbol.sid] = np.searchsorted(bars.ordinals, self._grid, side="right") - 1
+        positions = np.arange(span.first, span.after)
+        rows = self._rows[symbol.sid][positions]
+        keep = (rows >= 0) & (bars.ordinals[rows] >= self._grid[span.first])
         if fill_forward:
             file = self._data.map_file(symbol.id)
             if file is not None and file.delisting_date is not None:
@@ -159,9 +205,48 @@ class History:
             keep &= bars.ordinals[rows] == self._grid[positions]
         return rows[keep], positions[keep]
 
-    def _values(self, symbol: Symbol, adjusted: bool) -> NDArray[np.float64]:
-        key = (symbol.sid, adjusted)
-        if key not in self._doubles:
-            bars = self._data.daily(symbol.id, adjusted)
-            self._doubles[key] = bars.doubles(np.arange(len(bars)), adjusted)
-        return self._doubles[key]
+    def _values(
+        self, symbol: Symbol, mode: DataNormalizationMode, rows: NDArray[np.int64], span: Span
+    ) -> NDArray[np.float64]:
+        """(5, len(rows)) close, high, low, open, volume of those rows in a mode.
+
+        Split-adjusted prices know splits alone; scaled raw ones are adjusted to the end of the request instead of
+        today; total returns are split-adjusted prices plus the dividends paid since the request's start.
+        """
+        bars = self._data.daily(symbol.id)
+        if mode in CACHED:
+            key = (symbol.sid, mode)
+            if key not in self._doubles:
+                self._doubles[key] = bars.doubles(np.arange(len(bars)), mode == DataNormalizationMode.ADJUSTED)
+            return self._doubles[key][:, rows]
+        if mode == DataNormalizationMode.SCALED_RAW:
+            at_end = next((row for row in bars.factors if row.day >= span.end.date()), None)
+            whole = multiply(at_end.price_factor, at_end.split_factor) if at_end else ONE
+            factors = [
+                replace(row, price_factor=divide(multiply(row.price_factor, row.split_factor), whole), split_factor=ONE)
+                for row in bars.factors
+            ]
+        elif mode in (DataNormalizationMode.SPLIT_ADJUSTED, DataNormalizationMode.TOTAL_RETURN):
+            factors = [replace(row, price_factor=ONE) for row in bars.factors]
+        else:
+            raise NotInHost(f"DataNormalizationMode.{mode.name}")
+        scaled = replace(bars, factors=tuple(factors))
+        values = scaled.doubles(rows, True)
+        if mode == DataNormalizationMode.TOTAL_RETURN:
+            paid = self._dividends(bars, span.start.date())
+            columns = (bars.close, bars.high, bars.low, bars.open)
+            for at, row in enumerate(rows.tolist()):
+                total = sum((amount for day, amount in paid if day <= bars.ordinals[row]), start=ZERO)
+                if total:
+                    values[:4, at] = [to_double(fit(scaled.price(column, row, True) + total)) for column in columns]
+        return values
+
+    def _dividends(self, bars: DailyBars, start: date) -> list[tuple[int, Decimal]]:
+        """(ordinal of the ex-date, dollars a share) of the dividends whose eve is not before `start`."""
+        return [
+            (self._calendar.next_session(row.day).toordinal(), distribution(row, following))
+            for row, following in itertools.pairwise(bars.factors)
+            if row.day >= start
+            and row.price_factor != following.price_factor
+            and self._calendar.is_session(row.day)
+        ]

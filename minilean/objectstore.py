@@ -6,14 +6,32 @@ import re
 import tempfile
 from pathlib import Path
 
+from minilean.members import LeanObject, lean
+from minilean.results.charts import in_table_order
+from minilean.system import ArgumentException, KeyNotFoundException
+
 _KEY = re.compile(r"\.?[a-zA-Z0-9\\/_#\-$= ]+\.?[a-zA-Z0-9]*")
 """What LEAN lets be saved: letters, digits, some signs, and one dot before the ending."""
 
 
-class ObjectStore:
+class ByteArray(bytes):
+    """What `read_bytes` returns: .NET's array of bytes, of which `bytes(...)` makes Python's."""
+
+    def __str__(self) -> str:
+        return "System.Byte[]"
+
+    def decode(self, *arguments: object, **options: object) -> str:
+        raise AttributeError("'Byte[]' object has no attribute 'decode'")
+
+
+ByteArray.__name__ = ByteArray.__qualname__ = "Byte[]"
+
+
+@lean("QuantConnect.Storage", "ObjectStore")
+class ObjectStore(LeanObject):
     """`self.object_store`. Files are written whole or not at all.
 
-    Raises ValueError for a key that LEAN does not take or that would lead outside the folder.
+    Raises ArgumentException for a key that LEAN does not take or that would lead outside the folder.
     """
 
     def __init__(self, root: Path):
@@ -27,7 +45,7 @@ class ObjectStore:
         path = (root / inside).resolve()
         refused = saving and not _KEY.fullmatch(key)
         if refused or ".." in Path(inside).parts or not path.is_relative_to(root) or path == root:
-            raise ValueError(f"LocalObjectStore: path is not supported: '{key}'")
+            raise ArgumentException(f"LocalObjectStore: path is not supported: '{key}'")
         return path
 
     def contains_key(self, key: str) -> bool:
@@ -45,13 +63,13 @@ class ObjectStore:
     def save(self, key: str, text: str | None = None, encoding: str = "utf-8") -> bool:
         """Store a text, or, without one, the file that was written at `get_file_path(key)`.
 
-        Raises ValueError if there is no such file.
+        Raises ArgumentException if there is no such file.
         """
         if text is not None:
             return self.save_bytes(key, text.encode(encoding))
         path = self._path(key, saving=True)
         if not path.is_file():
-            raise ValueError(f"There is no file associated with path {key} in '{path}'")
+            raise ArgumentException(f"There is no file associated with path {key} in '{path}'")
         return True
 
     def save_bytes(self, key: str, content: bytes) -> bool:
@@ -76,19 +94,22 @@ class ObjectStore:
     def save_json(self, key: str, content: object) -> bool:
         return self.save(key, json.dumps(content))
 
-    def read_bytes(self, key: str) -> bytes | None:
-        """The key's content; None, as in LEAN, if only its path was asked for. Raises KeyError for an unknown key."""
+    def read_bytes(self, key: str) -> ByteArray | None:
+        """The key's content; None, as in LEAN, if only its path was asked for.
+
+        Raises KeyNotFoundException for an unknown key.
+        """
         if not self.contains_key(key):
-            raise KeyError(
+            raise KeyNotFoundException(
                 f"Object with path '{key}' was not found in the current project. Please use "
                 "ObjectStore.ContainsKey(key) to check if an object exists before attempting to read."
             )
         path = self._path(key)
-        return path.read_bytes() if path.is_file() else None
+        return ByteArray(path.read_bytes()) if path.is_file() else None
 
     def read(self, key: str, encoding: str = "utf-8") -> str | None:
         content = self.read_bytes(key)
-        return None if content is None else content.decode(encoding, "replace")
+        return None if content is None else bytes(content).decode(encoding, "replace")
 
     def read_json(self, key: str) -> object:
         return json.loads(self.read(key) or "null")
@@ -101,8 +122,10 @@ class ObjectStore:
 
     @property
     def keys(self) -> list[str]:
+        """All keys, in the order of LEAN's hash table."""
         found = (path for path in self._root.rglob("*") if path.is_file() and not path.name.startswith(".saving-"))
-        return sorted({path.relative_to(self._root).as_posix() for path in found} | self._announced)
+        keys = {path.relative_to(self._root).as_posix() for path in found} | self._announced
+        return in_table_order(sorted(keys, reverse=True))
 
 
 def _normalised(key: str) -> str:

@@ -62,7 +62,8 @@ class OrderEvent:
             f"Symbol: {self.order.symbol.value} Status: {_STATUS_NAMES[self.status]} Quantity: {self.quantity}"
         )
         if self.fill_quantity:
-            shown += f" FillQuantity: {self.fill_quantity} FillPrice: ${text(normalise(smart(self.fill_price)))}"
+            sign = "$" if self.order.price_currency else ""
+            shown += f" FillQuantity: {self.fill_quantity} FillPrice: {sign}{text(normalise(smart(self.fill_price)))}"
         if self.fee:
             shown += f" OrderFee: {text(normalise(self.fee))} USD"
         return shown + (f" Message: {self.message}" if self.message else "")

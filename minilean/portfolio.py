@@ -119,6 +119,7 @@ class Portfolio:
             closed = min(abs(held), abs(quantity)) * (1 if held > 0 else -1)
             profit = fit(fit(price * closed) - fit(EXACT.multiply(security.average_price, closed)))
             security.profit += profit
+            security.last_trade_profit = profit
         after = held + quantity
         if not after:
             security.average_price = ZERO

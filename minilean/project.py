@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,6 +51,7 @@ class Project:
     def load(self) -> type[QCAlgorithm]:
         """Import main.py, with LEAN's names in place, and find its algorithm class.
 
+        Of several LEAN takes the last by name.
         Raises AlgorithmError, with LEAN's text, for an exception while importing.
         """
         imports.install()
@@ -63,10 +65,10 @@ class Project:
         try:
             spec.loader.exec_module(module)
         except Exception as error:
-            raise AlgorithmError(describe(error, self.main)) from error
+            raise AlgorithmError(describe(error)) from error
         found = [
             kind
-            for kind in vars(module).values()
+            for kind in (getattr(module, name) for name in dir(module))
             if isinstance(kind, type)
             and issubclass(kind, QCAlgorithm)
             and kind is not QCAlgorithm
@@ -77,12 +79,16 @@ class Project:
         return found[-1]
 
 
+_BESIDE_JSON = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+"""A text, which stays, or a comment, which LEAN's own lean.json is full of."""
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+        content = json.loads(_BESIDE_JSON.sub(lambda found: found[1] or "", path.read_text(encoding="utf-8-sig")))
+    except (OSError, ValueError, RecursionError) as error:
         raise HostError(f"{path} is not readable JSON: {error}") from None
     if not isinstance(content, dict):
         raise HostError(f"{path} is not a JSON object")

@@ -3,40 +3,49 @@
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from minilean.calendar import MarketCalendar
+from minilean.enums import DayOfWeek
 from minilean.errors import NotInHost
+from minilean.members import LeanObject, lean
 
 
+@lean("QuantConnect.Scheduling", "FuncDateRule")
 @dataclass(frozen=True)
-class DateRule:
+class DateRule(LeanObject):
     """A rule's name and, for a range of days, the dates it gives, ascending."""
 
     name: str
     dates: Callable[[date, date], Iterable[date]]
 
 
+@lean("QuantConnect.Scheduling", "FuncTimeRule")
 @dataclass(frozen=True)
-class TimeRule:
+class TimeRule(LeanObject):
     """A rule's name and the moment it gives on a date, None where there is none."""
 
     name: str
     moment: Callable[[date], datetime | None]
 
 
+@lean("QuantConnect.Scheduling", "ScheduledEvent")
 @dataclass(frozen=True)
-class ScheduledEvent:
+class ScheduledEvent(LeanObject):
     """An event of a run; callback takes no arguments."""
 
     name: str
     callback: Callable[[], object]
     times: Iterator[datetime]
 
+    def __str__(self) -> str:
+        return self.name
 
-class DateRules:
+
+@lean("QuantConnect.Scheduling", "DateRules")
+class DateRules(LeanObject):
     """`self.date_rules`: which days. A symbol makes them sessions; without one they are calendar days."""
 
     def __init__(
@@ -49,26 +58,27 @@ class DateRules:
     def on(self, *when: Any) -> DateRule:
         """on(year, month, day), or on(datetime, ...)."""
         days = [date(*when)] if isinstance(when[0], int) else sorted(date(d.year, d.month, d.day) for d in when)
-        return DateRule(",".join(map(str, days)), lambda first, last: [day for day in days if first <= day <= last])
+        return DateRule(",".join(f"{day:%m/%d/%Y}" for day in days), lambda first, last: [day for day in days if first <= day <= last])
 
     @property
     def today(self) -> DateRule:
         today = self._now()
-        return self.on(today.year, today.month, today.day)
+        return replace(self.on(today.year, today.month, today.day), name="TodayOnly")
 
     @property
     def tomorrow(self) -> DateRule:
         tomorrow = self._now() + timedelta(days=1)
-        return self.on(tomorrow.year, tomorrow.month, tomorrow.day)
+        return replace(self.on(tomorrow.year, tomorrow.month, tomorrow.day), name="TomorrowOnly")
 
     def every_day(self, symbol: object = None, extended_market_hours: bool = False) -> DateRule:
         self._note_symbol(symbol)
-        return DateRule("EveryDay", lambda first, last: self._days(first, last, symbol))
+        return DateRule(_named(symbol, "EveryDay"), lambda first, last: self._days(first, last, symbol))
 
     def every(self, *days: int) -> DateRule:
         wanted = {int(day) for day in days}
         return DateRule(
-            "Every", lambda first, last: (d for d in self._days(first, last, None) if (d.weekday() + 1) % 7 in wanted)
+            ",".join(DayOfWeek(day).net_name for day in days),
+            lambda first, last: (d for d in self._days(first, last, None) if (d.weekday() + 1) % 7 in wanted)
         )
 
     # LEAN has each of these as rule(symbol, days_offset, extended_market_hours) and as rule(days_offset). For US
@@ -112,8 +122,9 @@ class DateRules:
         if not 0 <= days_offset <= largest:
             raise ValueError(f"DateRules.{name}() : Offset must be between 0 and {largest}, not {days_offset}")
         self._note_symbol(symbol)
-        index = -1 - days_offset if name.endswith("End") else days_offset
-        return DateRule(name, lambda first, last: self._each(span, first, last, symbol, index))
+        index, sign = (-1 - days_offset, "-") if name.endswith("End") else (days_offset, "+")
+        shown = _named(symbol, f"{name}{sign}{days_offset}" if days_offset else name)
+        return DateRule(shown, lambda first, last: self._each(span, first, last, symbol, index))
 
     def _each(self, span: "_Span", first: date, last: date, symbol: object, index: int) -> Iterator[date]:
         """The index-th day of every week, month, quarter or year, counted within the whole of it."""
@@ -122,6 +133,11 @@ class DateRules:
             chosen = days[max(-len(days), min(len(days) - 1, index))]
             if first <= chosen <= last:
                 yield chosen
+
+
+def _named(symbol: object, name: str) -> str:
+    """LEAN's name of a rule."""
+    return name if symbol is None else f"{getattr(symbol, 'value', symbol)}: {name}"
 
 
 _Span = Callable[[date], tuple[date, date]]
@@ -156,7 +172,8 @@ def _year(day: date) -> tuple[date, date]:
 _LARGEST_OFFSET: dict[_Span, int] = {_week: 6, _week_to_friday: 6, _month: 30, _quarter: 92, _year: 365}
 
 
-class TimeRules:
+@lean("QuantConnect.Scheduling", "TimeRules")
+class TimeRules(LeanObject):
     """`self.time_rules`: which moment of a day. Opens and closes know early closes."""
 
     def __init__(
@@ -168,15 +185,16 @@ class TimeRules:
 
     def at(self, hour: int, minute: int, second: int = 0) -> TimeRule:
         moment = time(hour, minute, second)
-        return TimeRule(f"{moment}", lambda day: datetime.combine(day, moment))
+        hours = hour + minute / 60 + second / 3600
+        return TimeRule(f"{hours:.2f}".rstrip("0").rstrip("."), lambda day: datetime.combine(day, moment))
 
     @property
     def midnight(self) -> TimeRule:
-        return self.at(0, 0)
+        return replace(self.at(0, 0), name="Midnight")
 
     @property
     def noon(self) -> TimeRule:
-        return self.at(12, 0)
+        return replace(self.at(12, 0), name="Noon")
 
     @property
     def now(self) -> TimeRule:
@@ -213,7 +231,8 @@ class TimeRules:
         def moment(day: date) -> datetime | None:
             return of(day) + timedelta(minutes=minutes) if self._calendar.is_session(day) else None
 
-        return TimeRule(f"{name} {minutes:+g} min", moment)
+        after = minutes > 0 or (minutes == 0 and name == "Close")
+        return TimeRule(f"{symbol}: {abs(minutes):g} min {'after' if after else 'before'} Market{name}", moment)
 
 
 class Schedule:

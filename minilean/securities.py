@@ -103,6 +103,7 @@ class Security:
     quantity: int = 0
     average_price: Decimal = ZERO
     profit: Decimal = ZERO
+    last_trade_profit: Decimal = ZERO
     total_fees: Decimal = ZERO
     sale_volume: Decimal = ZERO
     feed: Feed | None = None

@@ -2,9 +2,16 @@
 
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from datetime import date as Day
+from typing import Any
+
+from minilean.enums import SecurityType
+from minilean.errors import NotInHost
+from minilean.members import LeanObject, lean
+from minilean.system import InvalidOperationException
 
 _BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _USA_EQUITY = 1 * 100 + 1
@@ -14,8 +21,9 @@ _MOST_DAYS = (date.max - _OADATE_EPOCH).days
 DEFAULT_FIRST_DATE = date(1998, 1, 2)
 
 
+@lean("QuantConnect", "SecurityIdentifier")
 @dataclass(frozen=True, slots=True)
-class SecurityIdentifier:
+class SecurityIdentifier(LeanObject):
     """A US equity for its whole life: its first ticker and its first date. Text form: `SPY R735QTJ8XC9X`."""
 
     symbol: str
@@ -36,6 +44,14 @@ class SecurityIdentifier:
     def __str__(self) -> str:
         return _text(self)
 
+    @property
+    def market(self) -> str:
+        return "usa"
+
+    @property
+    def security_type(self) -> SecurityType:
+        return SecurityType.EQUITY
+
 
 @functools.cache
 def _text(sid: SecurityIdentifier) -> str:
@@ -47,29 +63,122 @@ def _text(sid: SecurityIdentifier) -> str:
     return f"{sid.symbol} {digits}"
 
 
-class Symbol:
+@lean("QuantConnect", "Symbol")
+class Symbol(LeanObject):
     """What an algorithm names a security by: the identifier, and the ticker it had when the symbol was made."""
 
-    __slots__ = ("_hash", "_text", "id", "sid", "value")
+    __slots__ = ("_hash", "id", "sid", "value")
 
-    def __init__(self, sid: SecurityIdentifier, value: str, text: str | None = None):
+    def __init__(self, sid: SecurityIdentifier, value: str):
         self.id = sid
         self.value = value
         self.sid = str(sid)
-        self._text = self.sid if text is None else text
         self._hash = hash(self.sid)
 
-    def __str__(self) -> str:
-        return self._text
+    @staticmethod
+    def create(ticker: str, security_type: SecurityType, market: str, alias: str | None = None) -> "Symbol":
+        """The security that has the ticker today, whatever day the algorithm has reached."""
+        if security_type != SecurityType.EQUITY or market != "usa":
+            raise NotInHost(f"Symbol.create(..., SecurityType.{SecurityType(security_type).name}, {market!r})")
+        return Symbol(SYMBOLS.resolve(ticker, date.today()).id, (alias or ticker).upper())
 
-    def __repr__(self) -> str:
-        return f"<Symbol {self.sid}>"
+    def __str__(self) -> str:
+        return SYMBOLS.tickers.get(self.sid, self.sid)
 
     def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            return SYMBOLS.find(other) == self
         return isinstance(other, Symbol) and other.sid == self.sid
 
     def __hash__(self) -> int:
         return self._hash
 
-    def __lt__(self, other: "Symbol") -> bool:
-        return self.sid < other.sid
+    # LEAN compares tickers, and takes a text for a ticker.
+
+    def __lt__(self, other: "Symbol | str") -> bool:
+        return self.value.upper() < _ticker(other)
+
+    def __le__(self, other: "Symbol | str") -> bool:
+        return self.value.upper() <= _ticker(other)
+
+    def __gt__(self, other: "Symbol | str") -> bool:
+        return self.value.upper() > _ticker(other)
+
+    def __ge__(self, other: "Symbol | str") -> bool:
+        return self.value.upper() >= _ticker(other)
+
+    @property
+    def security_type(self) -> SecurityType:
+        return SecurityType.EQUITY
+
+    @property
+    def underlying(self) -> None:
+        return None
+
+    @property
+    def has_underlying(self) -> bool:
+        return False
+
+    def is_canonical(self) -> bool:
+        return False
+
+    @property
+    def canonical(self) -> Any:
+        raise InvalidOperationException(
+            "Canonical is only defined for SecurityType.Option, SecurityType.Future, SecurityType.FutureOption"
+        )
+
+
+def _ticker(other: Symbol | str) -> str:
+    return (other if isinstance(other, str) else other.value).upper()
+
+
+class SymbolCache:
+    """What LEAN understands by a text, and shows for a symbol: the tickers that securities were added by.
+
+    One for the process, as in LEAN; each run starts it anew.
+    """
+
+    def __init__(self) -> None:
+        self.tickers: dict[str, str] = {}
+        self._symbols: dict[str, Symbol] = {}
+        self.resolve: Callable[[str, Day], Symbol] = lambda ticker, day: unmapped(ticker)
+
+    def start(self, resolve: Callable[[str, Day], Symbol]) -> None:
+        """Forget all; from now on `resolve` says which security has a ticker on a day."""
+        self.__init__()  # type: ignore[misc]
+        self.resolve = resolve
+
+    def add(self, symbol: Symbol) -> None:
+        self.tickers[symbol.sid] = symbol.value
+        self._symbols[symbol.value.upper()] = symbol
+
+    def find(self, text: str) -> Symbol | None:
+        """The symbol of a ticker that was added, or of an identifier's text."""
+        found = self._symbols.get(text.upper())
+        if found is None and " " in text:
+            try:
+                sid = SecurityIdentifier.parse(text)
+            except ValueError:
+                return None
+            return Symbol(sid, sid.symbol)
+        return found
+
+    def symbol(self, key: Symbol | str) -> Symbol:
+        """A symbol as it is; for a text the one that it is understood as, or else one that nothing is known of."""
+        if isinstance(key, str):
+            return self.find(key) or unmapped(key)
+        return key
+
+
+SYMBOLS = SymbolCache()
+
+
+def unmapped(ticker: str) -> Symbol:
+    """The symbol of a ticker that no map file knows."""
+    return named(ticker.upper())
+
+
+def named(name: str) -> Symbol:
+    """The symbol of something without a map file, its name as it is."""
+    return Symbol(SecurityIdentifier(name, datetime.combine(_OADATE_EPOCH, datetime.min.time())), name)

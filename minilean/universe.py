@@ -12,6 +12,7 @@ import numpy as np
 from minilean.calendar import MarketCalendar
 from minilean.data import DataFolder
 from minilean.decimals import EXACT, ZERO, divide, fit, round_half_even
+from minilean.formats import FactorRow
 from minilean.portfolio import Portfolio
 from minilean.securities import DEFAULT_LEVERAGE, Feed, Security
 from minilean.symbols import Symbol
@@ -48,6 +49,8 @@ class Universe:
     leverage: Decimal
     settle: Callable[[], None] = lambda: None
     members: dict[str, Security] = field(default_factory=dict)
+    leaving: dict[str, Security] = field(default_factory=dict)
+    """Not chosen any more, but still held or on order."""
     selected: list[Symbol] | None = None
 
 
@@ -73,7 +76,6 @@ class Subscriptions:
         self.universes: list[Universe] = []
         self.hand_picked: dict[str, Security] = {}
         self.agenda: dict[date, list[CorporateAction]] = {}
-        self._leaving: dict[str, Security] = {}
         self._sessions = np.empty(0, dtype=np.int64)
         self.seed_prices = False
 
@@ -100,11 +102,11 @@ class Subscriptions:
         """
         changes = Changes()
         wanted = universe.members if chosen is None else {symbol.sid: symbol for symbol in chosen}
-        for sid, security in list(self._leaving.items()):
+        for sid, security in [entry for other in self.universes for entry in other.leaving.items()]:
             if self._is_free(security):
                 self._leave(security)
             elif sid in wanted:
-                del self._leaving[sid]
+                self._keep(security)
         if chosen is None:
             return changes
         universe.selected = chosen
@@ -112,7 +114,7 @@ class Subscriptions:
             del universe.members[security.symbol.sid]
             changes.removed.append(security)
             if not self._is_member(security):
-                self._leaving[security.symbol.sid] = security
+                universe.leaving[security.symbol.sid] = security
                 if self._is_free(security):
                     self._leave(security)
         for symbol in sorted(chosen, key=lambda symbol: symbol.value):
@@ -143,7 +145,7 @@ class Subscriptions:
             security.is_delisted = True
             security.is_tradable = False
             self._portfolio.leave(security)
-            self._leaving.pop(security.symbol.sid, None)
+            self._keep(security)
             self.hand_picked.pop(security.symbol.sid, None)
             for universe in self.universes:
                 universe.members.pop(security.symbol.sid, None)
@@ -187,8 +189,13 @@ class Subscriptions:
                     security.bar = bar = feed.bar(row, self._calendar.session(day))
                     security.price = bar.close
 
+    def _keep(self, security: Security) -> None:
+        """Nothing waits for the security to be sold any more."""
+        for universe in self.universes:
+            universe.leaving.pop(security.symbol.sid, None)
+
     def _leave(self, security: Security) -> None:
-        del self._leaving[security.symbol.sid]
+        self._keep(security)
         self._portfolio.leave(security)
         security.price = ZERO
         security.bar = None
@@ -218,10 +225,7 @@ class Subscriptions:
                 continue
             day = self._calendar.next_session(row.day)
             if row.price_factor != following.price_factor:
-                ratio = divide(row.price_factor, following.price_factor)
-                amount = row.reference_price - fit(EXACT.multiply(row.reference_price, ratio))
-                per_share = round_half_even(amount, 2)
-                at(day, CorporateAction("dividend", security, row.day, per_share, row.reference_price))
+                at(day, CorporateAction("dividend", security, row.day, distribution(row, following), row.reference_price))
             if row.split_factor != following.split_factor:
                 factor = divide(row.split_factor, following.split_factor)
                 at(day, CorporateAction("split", security, row.day, factor, row.reference_price))
@@ -244,3 +248,9 @@ def _feed(security: Security) -> Feed:
 
 def _by_ticker(securities: Iterable[Security]) -> list[Security]:
     return sorted(securities, key=lambda security: security.symbol.value)
+
+
+def distribution(row: FactorRow, following: FactorRow) -> Decimal:
+    """The cash dividend, in dollars a share, that two rows of a factor file tell of."""
+    ratio = divide(row.price_factor, following.price_factor)
+    return round_half_even(row.reference_price - fit(EXACT.multiply(row.reference_price, ratio)), 2)

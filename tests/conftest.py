@@ -84,7 +84,6 @@ def run_strategy(tmp_path: Path) -> Callable[..., Run]:
             DataFolder(folder),
             store,
             project.parameters,
-            project.main,
             on_log=lambda when, message: lines.append(f"{when} {message}"),
         )
         return Run(engine, engine.run(), lines, store.saved)

@@ -66,7 +66,7 @@ def test_charts_and_statistics_tell_of_the_learning(half_a_year):
 def test_two_runs_with_one_seed_give_the_same_bytes(half_a_year, run_strategy, demo_market):
     again = run_strategy(demo_market, **HALF_A_YEAR)
     assert again.states == half_a_year.states
-    assert again.lines == half_a_year.lines
+    assert again.lines[:-1] == half_a_year.lines[:-1]  # the last one has seconds in it
 
 
 def test_another_seed_gives_other_weights(half_a_year, run_strategy, demo_market):
@@ -121,7 +121,7 @@ def test_too_few_usable_stocks_leave_the_positions_as_they_are(run_strategy, dem
     run = run_strategy(demo_market, start="2010-02-01", end="2010-04-30")
     assert run.failure is None
     assert not run.engine.brokerage.orders
-    assert run.lines[1:] == [
+    assert run.lines[1:-1] == [
         f"2010-0{month}-01 09:00:00 2010-0{month}: no constituents of SPY have arrived yet: "
         "the positions stay as they are"
         for month in (2, 3, 4)
@@ -133,7 +133,7 @@ def test_stocks_without_enough_bars_sit_the_month_out_and_are_counted(run_strate
     _, weights = next(iter(decisions(run).values()))
     left_out = int((weights == 0).sum())
     assert left_out > 0
-    assert f" {left_out} left out, " in run.lines[-1]
+    assert f" {left_out} left out, " in run.lines[-2]
 
 
 def test_an_unknown_parameter_stops_the_run_with_the_nearest_name(run_strategy, demo_market):

@@ -269,31 +269,59 @@ def _double(x: Decimal) -> float:
     return -value if x < 0 else value
 
 
+# All 17 digits of a p-value are written, so the beta function is computed step by step as MathNet does it.
+
+_LANCZOS = (
+    2.48574089138753565546e-5,
+    1.05142378581721974210,
+    -3.45687097222016235469,
+    4.51227709466894823700,
+    -2.98285225323576655721,
+    1.05639711577126713077,
+    -1.95428773191645869583e-1,
+    1.70970543404441224307e-2,
+    -5.71926117404305781283e-4,
+    4.63399473359905636708e-6,
+    -2.71994908488607703910e-9,
+)
+_LANCZOS_SHIFT = 10.900511
+_LOG_TWO_SQRT_E_OVER_PI = 0.6207822376352452223455184457816472122518527279025978
+
+
 def _student_tail(t: float, freedom: int) -> float:
     """Probability above t >= 0 under Student's distribution: half the regularised incomplete beta function."""
     a, b, x = freedom / 2, 0.5, freedom / (freedom + t * t)
     if x >= 1:
         return 0.5
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+    logs = _log_gamma(a + b) - _log_gamma(a) - _log_gamma(b)
+    front = math.exp(logs + a * math.log(x) + b * math.log(1 - x))
     if x < (a + 1) / (a + b + 2):
-        return front * _beta_fraction(a, b, x) / a / 2
-    return (1 - front * _beta_fraction(b, a, 1 - x) / b) / 2
+        return 0.5 * (front * _beta_fraction(a, b, x) / a)
+    return 0.5 * (1 - front * _beta_fraction(b, a, 1 - x) / b)
+
+
+def _log_gamma(z: float) -> float:
+    """Lanczos's approximation, for z >= 0.5."""
+    total = _LANCZOS[0]
+    for i, coefficient in enumerate(_LANCZOS[1:]):
+        total += coefficient / (z + i)
+    return math.log(total) + _LOG_TWO_SQRT_E_OVER_PI + (z - 0.5) * math.log((z - 0.5 + _LANCZOS_SHIFT) / math.e)
 
 
 def _beta_fraction(a: float, b: float, x: float) -> float:
     """Continued fraction of the incomplete beta function, by Lentz's method."""
     c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
     value = d
-    for m in range(1, 10_000):
+    for m in range(1, 50_000):
         for term in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+            m * (b - m) * x / ((a - 1 + 2 * m) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 1 + 2 * m)),
         ):
             d = 1 / (1 + term * d)
             c = 1 + term / c
-            step = c * d
+            step = d * c
             value *= step
-        if abs(step - 1) < 1e-16:
+        if abs(step - 1) <= 2**-53:
             break
     return value
 

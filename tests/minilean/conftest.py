@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tiny_market import TinyMarket
+
+from tests.minilean.tiny_market import TinyMarket
 
 
 @pytest.fixture

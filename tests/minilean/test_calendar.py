@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_market import PARITY
 
 from minilean.calendar import MarketCalendar, to_new_york, to_utc
 from minilean.errors import DataError
+from tests.minilean.tiny_market import PARITY
 
 NAME = "market-hours/market-hours-database.json"
 

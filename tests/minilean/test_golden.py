@@ -44,7 +44,7 @@ def run_probe(probe: str, recording: Path, data: Path, tmp_path: Path) -> tuple[
     overrides = {name: str(value) for name, value in parameters.items()}
     project = Project(SHARED / "golden" / "probes" / probe, overrides)
     store = ObjectStore(tmp_path / "store")
-    engine = Engine(project.load(), DataFolder(data), store, project.parameters, project.main)
+    engine = Engine(project.load(), DataFolder(data), store, project.parameters)
     failure = engine.run()
     engine.results().write(
         tmp_path / "out",

@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tiny_market import TinyMarket, everything, placed, utc
 
 from minilean.enums import OrderStatus
+from tests.minilean.tiny_market import TinyMarket, everything, placed, utc
 
 EX = datetime(2013, 6, 10)
 

@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tiny_market import Scripted, TinyMarket, everything, placed, utc
 
 from minilean.algorithm import PortfolioTarget
 from minilean.enums import OrderStatus, OrderType
 from minilean.orders import Order
 from minilean.securities import fee
+from tests.minilean.tiny_market import Scripted, TinyMarket, everything, placed, utc
 
 FILLED, SUBMITTED, CANCELED, INVALID = (
     OrderStatus.FILLED,
@@ -26,7 +26,7 @@ FILLED, SUBMITTED, CANCELED, INVALID = (
 
 def hold(*weights: tuple[str, float], liquidate: bool = False) -> Any:
     """An action: set_holdings with that list of (ticker, weight)."""
-    return lambda a: a.set_holdings([PortfolioTarget(a.symbol(t), w) for t, w in weights], liquidate)
+    return lambda a: a.set_holdings([PortfolioTarget(a.market.symbol(t), w) for t, w in weights], liquidate)
 
 
 def buy(*orders: tuple[str, int]) -> Any:
@@ -38,7 +38,7 @@ def cancel(*ids: int, tag: str | None = None) -> Any:
     """An action: cancel those orders, in that order."""
 
     def action(a: Any) -> None:
-        tickets = {ticket.order_id: ticket for ticket in a.transactions.get_open_orders()}
+        tickets = {ticket.order_id: ticket for ticket in a.transactions.get_open_order_tickets()}
         for number in ids:
             assert tickets[number].cancel(tag)
 
@@ -388,14 +388,16 @@ def test_an_order_across_zero_frees_the_margin_of_the_closed_side_twice(market, 
 
 
 def test_an_order_that_only_reduces_passes_when_nothing_is_free(market):
-    # At 92 the portfolio is worth 84,070.05 and 91,540 of margin are used.
-    market.stock("AAA", {"2013-01-02": 100, "2013-06-04": 92})
-    script = {"2013-06-03 09:00": buy(("AAA", 1990)), "2013-06-04 16:01": buy(("AAA", 1), ("AAA", -100))}
-    _, bought, sold = market.run(script, tickers=("AAA",)).brokerage.orders
+    # With BBB at 92 the portfolio is worth 100,000 - 10.5 - 1900 * 8 = 84,789.5 and 2500 + 87,400 of margin are used:
+    # even with twice the margin of AAA added nothing is free.
+    market.stock("AAA")
+    market.stock("BBB", {"2013-01-02": 100, "2013-06-04": 92})
+    script = {"2013-06-03 09:00": buy(("AAA", 50), ("BBB", 1900)), "2013-06-04 16:01": buy(("AAA", 1), ("AAA", -50))}
+    _, _, bought, sold = market.run(script, tickers=("AAA", "BBB")).brokerage.orders
     assert (bought.status, sold.status) == (INVALID, FILLED)
-    # 92 / 2 + the minimum fee; what is free is never less than zero
-    reason = "(Value:[92]), Reason: Id: 2, Initial Margin: 47, Free Margin: 0."
-    assert market.messages.count(f"Order Error: ids: [2], Insufficient buying power to complete orders {reason}") == 1
+    # 100 / 2 + the minimum fee; what is free is never less than zero
+    reason = "(Value:[100]), Reason: Id: 3, Initial Margin: 51, Free Margin: 0."
+    assert market.messages.count(f"Order Error: ids: [3], Insufficient buying power to complete orders {reason}") == 1
 
 
 def test_an_order_too_large_at_submission_is_invalid_at_once(market):
@@ -458,7 +460,7 @@ def test_a_cancel_that_ends_an_event_happens_at_the_next_slice(market):
     seen: list[Any] = []
 
     def look(a: Any) -> None:
-        (ticket,) = a.transactions.get_open_orders()
+        (ticket,) = a.transactions.get_open_order_tickets()
         seen.append(ticket.status)
 
     script = {"2013-06-03 09:00": buy(("AAA", 5)), "2013-06-03 15:50": cancel(1), "2013-06-03 15:55": look}

@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tiny_market import TinyMarket, everything, placed, utc
 
 from minilean.algorithm import PortfolioTarget, UniverseNames
 from minilean.enums import OrderStatus, OrderType
 from minilean.portfolio import ActiveSet
 from minilean.securities import Security
+from tests.minilean.tiny_market import TinyMarket, everything, placed, utc
 
 
 def members(market: TinyMarket, *tickers: str) -> None:
@@ -292,6 +292,21 @@ def test_a_member_that_was_held_all_the_time_keeps_price_and_leverage_when_it_co
     assert seen == [1]
 
 
+def test_a_member_that_came_back_while_it_was_held_stays_after_its_sale(market):
+    members(market, "AAA", "BBB")
+    market.constituents("2013-06-04", "BBB")
+    for day in ("2013-06-06", "2013-06-11"):
+        market.constituents(day, "AAA", "BBB")
+    seen: list[Any] = []
+    script = {
+        "2013-06-03 09:00": lambda a: a.market_on_open_order(market.symbol("AAA"), 5),
+        "2013-06-07 09:00": lambda a: a.liquidate(market.symbol("AAA")),
+        "2013-06-12 09:00": watch(seen, lambda a: state(a, market, "AAA")),
+    }
+    market.run(script, universe_of=everything)
+    assert seen == [(100, True, True, True)]
+
+
 def test_a_freed_place_in_the_active_set_goes_to_the_next_one_the_last_freed_first(market):
     by_name = {name: Security(market.symbol(name)) for name in ("AAA", "BBB", "CCC", "DDD", "EEE")}
     found = ActiveSet()
@@ -304,6 +319,18 @@ def test_a_freed_place_in_the_active_set_goes_to_the_next_one_the_last_freed_fir
     assert [security.symbol.value for security in found] == ["EEE", "DDD", "CCC"]
     assert by_name["AAA"] not in found
     assert len(found) == 3
+
+
+# --- hand-picked stocks
+
+
+def test_a_ticker_means_the_stock_that_has_it_today_not_the_one_of_the_runs_time(market):
+    # ABC was one stock to June 5 and is another one since June 10.
+    market.write("map_files/abc.csv", [("20130102", "abc", "N"), ("20130605", "abc", "N")])
+    market.write("map_files/abc.1.csv", [("20130610", "abc", "N"), ("20501231", "abc", "N")])
+    seen: list[Any] = []
+    market.run({"2013-06-03 09:00": watch(seen, lambda a: a.securities["ABC"].symbol.id.date)}, tickers=("ABC",))
+    assert seen == [datetime(2013, 6, 10)]
 
 
 # --- delisting
@@ -344,6 +371,13 @@ def test_delisted_positions_are_sold_by_ticker_at_the_last_price_without_fee(mar
         (datetime(2013, 6, 15), 3, "FILLED"),
         (datetime(2013, 6, 15), 4, "FILLED"),
     ]
+
+
+def test_the_order_of_delisting_sales_is_that_of_the_tickers_not_of_the_subscriptions(market):
+    for ticker in ("BBB", "AAA"):
+        market.stock(ticker, delisted="2013-06-07")
+    script = {"2013-06-03 09:00": order(market, ("BBB", 1), ("AAA", 2))}
+    assert placed(market.run(script, tickers=("BBB", "AAA")))[2:] == [("AAA", -2), ("BBB", -1)]
 
 
 def test_open_orders_of_a_delisted_stock_are_cancelled_with_their_tag(market):

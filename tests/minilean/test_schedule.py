@@ -5,12 +5,12 @@ from datetime import date, datetime
 from typing import Any
 
 import pytest
-from tiny_market import PARITY
 
 from minilean.calendar import MarketCalendar
 from minilean.enums import DayOfWeek
 from minilean.errors import NotInHost
 from minilean.schedule import DateRules, Schedule, TimeRules
+from tests.minilean.tiny_market import PARITY
 
 NOW = datetime(2013, 6, 3, 9, 15)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilean.symbols import SecurityIdentifier, Symbol
+from minilean.symbols import SYMBOLS, SecurityIdentifier, Symbol
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,19 @@ def test_symbols_are_equal_and_hash_by_identifier_not_by_ticker():
     assert old != Symbol(SecurityIdentifier.parse("RNMD V2YLWY8G7N1H"), "RNAM")
 
 
-def test_a_symbol_is_not_equal_to_its_ticker():
-    assert Symbol(SecurityIdentifier.parse("SPY R735QTJ8XC9X"), "SPY") != "SPY"
+def test_symbols_sort_by_ticker():
+    sids = ["MSFT R735QTJ8XC9X", "A RPTMYV3VC57P", "AAPL R735QTJ8XC9X"]
+    symbols = [Symbol(SecurityIdentifier.parse(sid), ticker) for sid, ticker in zip(sids, "BCA", strict=True)]
+    assert [symbol.value for symbol in sorted(symbols)] == ["A", "B", "C"]
 
 
-def test_symbols_sort_by_identifier():
-    texts = ["MSFT R735QTJ8XC9X", "A RPTMYV3VC57P", "AAPL R735QTJ8XC9X"]
-    symbols = [Symbol(SecurityIdentifier.parse(text), text.split()[0]) for text in texts]
-    assert [symbol.sid for symbol in sorted(symbols)] == sorted(texts)
-
-
-def test_a_symbol_prints_its_identifier_or_the_ticker_it_was_asked_for_by():
-    sid = SecurityIdentifier.parse("SPY R735QTJ8XC9X")
-    assert str(Symbol(sid, "SPY")) == "SPY R735QTJ8XC9X"
-    assert str(Symbol(sid, "SPY", "SPY")) == "SPY"
+def test_a_symbol_is_and_prints_the_ticker_that_a_security_was_added_by():
+    symbol = Symbol(SecurityIdentifier.parse("SPY R735QTJ8XC9X"), "SPY")
+    SYMBOLS.start(lambda ticker, day: symbol)
+    assert str(symbol) == "SPY R735QTJ8XC9X"
+    assert symbol != "SPY"
+    SYMBOLS.add(symbol)
+    assert str(symbol) == "SPY"
+    assert symbol == "SPY"
+    SYMBOLS.start(lambda ticker, day: symbol)
+    assert symbol != "SPY"

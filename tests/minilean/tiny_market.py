@@ -28,6 +28,7 @@ class Scripted(QCAlgorithm):
     selections: times at which the filter was called; told: other callbacks as (time, name).
     """
 
+    market: "TinyMarket"
     script: ClassVar[Script] = {}
     start, end, cash = "2013-06-03", "2013-06-14", 100_000.0
     tickers: tuple[str, ...] = ()
@@ -89,10 +90,9 @@ class Scripted(QCAlgorithm):
 class TinyMarket:
     """A data folder with SPY flat at 100 dollars, every session from `first` to `last`, and the stocks it is given."""
 
-    first, last = date(2013, 1, 2), date(2013, 8, 30)
-
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, first: date = date(2013, 1, 2), last: date = date(2013, 8, 30)):
         self.folder = folder
+        self.first, self.last = first, last
         self.equity = folder / "equity" / "usa"
         self.log: list[tuple[datetime, str]] = []
         shutil.copytree(PARITY / "market-hours", folder / "market-hours")
@@ -186,23 +186,23 @@ class TinyMarket:
     def engine(self, algorithm: type[QCAlgorithm]) -> Engine:
         """The engine for any algorithm class on this folder; what it says is in `log` and `messages`."""
         self.log.clear()
-        return Engine(
-            algorithm,
-            DataFolder(self.folder),
-            ObjectStore(self.folder / "storage"),
-            {},
-            Path(__file__),
-            on_log=lambda when, message: self.log.append((when, message)),
-        )
+        return engine_on(self.folder, algorithm, lambda when, message: self.log.append((when, message)))
 
     def run(self, script: Script | None = None, **settings: Any) -> Engine:
         """Run a `Scripted` algorithm to its end; settings are the class's own names."""
         if "universe_of" in settings:
             settings["universe_of"] = staticmethod(settings["universe_of"])
-        engine = self.engine(type("Scripted", (Scripted,), {"script": script or {}, **settings}))
+        engine = self.engine(type("Scripted", (Scripted,), {"script": script or {}, "market": self, **settings}))
         failure = engine.run()
         assert failure is None, failure
         return engine
+
+
+def engine_on(
+    folder: Path, algorithm: type[QCAlgorithm], on_log: Callable[[datetime, str], None] = lambda when, message: None
+) -> Engine:
+    """The engine for an algorithm class on any data folder."""
+    return Engine(algorithm, DataFolder(folder), ObjectStore(folder / "storage"), {}, on_log=on_log)
 
 
 def utc(text: str, hours: int = 4) -> datetime:

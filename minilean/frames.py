@@ -1,0 +1,65 @@
+"""What LEAN does to pandas: in an index of symbols a ticker, or an identifier's text, finds its symbol."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import pandas as pd
+from pandas.core.indexing import _LocationIndexer, _ScalarAccessIndexer
+
+from minilean.symbols import SYMBOLS, Symbol
+
+
+def install() -> None:
+    """Let the look-ups of pandas, in this process, understand texts as LEAN does. A second call changes nothing."""
+    if hasattr(pd.Index.get_loc, "__wrapped__"):
+        return
+    for kind, name in (
+        (_LocationIndexer, "__getitem__"),
+        (_ScalarAccessIndexer, "__getitem__"),
+        (pd.Index, "get_loc"),
+        (pd.DataFrame, "__getitem__"),
+    ):
+        setattr(kind, name, _finding(getattr(kind, name)))
+    pd.Index.__contains__ = _containing(pd.Index.__contains__)  # type: ignore[method-assign]
+
+
+def _finding(look_up: Callable[..., Any]) -> Callable[..., Any]:
+    """A look-up that tries the symbols of the texts in its key first, then the key itself."""
+
+    @wraps(look_up)
+    def find(self: object, key: Any, *rest: Any, **options: Any) -> Any:
+        mapped = _mapped(key)
+        try:
+            return look_up(self, mapped, *rest, **options)
+        except KeyError:
+            if mapped is not key:
+                try:
+                    return look_up(self, key, *rest, **options)
+                except KeyError:
+                    pass
+        texts = [[str(x)] if isinstance(x, (str, Symbol)) else [] for x in (mapped, key)]
+        raise KeyError(
+            f"No key found for either mapped or original key. Mapped Key: {texts[0]}; Original Key: {texts[1]}"
+        )
+
+    return find
+
+
+def _containing(contains: Callable[..., bool]) -> Callable[..., bool]:
+    @wraps(contains)
+    def contain(self: object, key: Any) -> bool:
+        return contains(self, key) or contains(self, _mapped(key))
+
+    return contain
+
+
+def _mapped(key: Any) -> Any:
+    """The key with symbols for the texts that name one; the key itself where there are none."""
+    kind = type(key)
+    if kind is str:
+        return SYMBOLS.find(key) or key
+    if kind in (tuple, list):
+        mapped = [_mapped(part) for part in key]
+        return key if all(a is b for a, b in zip(mapped, key, strict=True)) else kind(mapped)
+    return key

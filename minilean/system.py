@@ -1,0 +1,22 @@
+"""The .NET exceptions that LEAN's calls raise into an algorithm. As there, no Python class but Exception catches them."""
+
+from minilean.members import lean
+
+
+class NetException(Exception):
+    """Base of them all; its text is LEAN's message, without the .NET stack that LEAN shows after it."""
+
+
+@lean("System", "ArgumentException")
+class ArgumentException(NetException):
+    pass
+
+
+@lean("System", "InvalidOperationException")
+class InvalidOperationException(NetException):
+    pass
+
+
+@lean("System.Collections.Generic", "KeyNotFoundException")
+class KeyNotFoundException(NetException):
+    pass
