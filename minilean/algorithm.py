@@ -20,29 +20,15 @@ from minilean.schedule import DateRules, ScheduledEvent, TimeRules
 from minilean.securities import Security
 from minilean.symbols import SYMBOLS, Symbol, named
 from minilean.system import InvalidOperationException
-from minilean.views import (
+from minilean.views.calendars import InterestRateProvider, TimeZone, TimeZones, TradingCalendar
+from minilean.views.collections import Constituents, TypedHistory
+from minilean.views.data import BarDictionary, Delistings, Dividends, Slice, Splits, SymbolChangedEvents
+from minilean.views.orders import OrderEventView, OrderTicket, SecurityTransactionManager
+from minilean.views.securities import SecurityManager, SecurityPortfolioManager, SecurityView
+from minilean.views.universes import (
     ActiveSecurities,
-    BarDictionary,
-    Constituents,
-    Delistings,
-    Dividends,
     ETFConstituentsUniverse,
-    ETFConstituentUniverse,
-    InterestRateProvider,
-    OrderEventView,
-    OrderTicket,
     SecurityChanges,
-    SecurityManager,
-    SecurityPortfolioManager,
-    SecurityTransactionManager,
-    SecurityView,
-    Slice,
-    Splits,
-    SymbolChangedEvents,
-    TimeZone,
-    TimeZones,
-    TradingCalendar,
-    TypedHistory,
     UniverseManager,
     UserDefinedUniverse,
 )

@@ -37,7 +37,8 @@ class _Request:
 class Brokerage:
     """Turns the algorithm's calls into orders and orders into fills.
 
-    now: gives the algorithm's New York time. trading: whether orders are possible yet. on_event is called for every order event after the books are updated;
+    now: gives the algorithm's New York time. trading: whether orders are possible yet.
+    on_event is called for every order event after the books are updated;
     on_fill before it, with the position as it was. log and error take a text for the algorithm's log.
     """
 

@@ -144,7 +144,7 @@ def _backtest(
 
 @main.group()
 def data() -> None:
-    """Data folders in LEAN's format."""
+    """Data folders in LEAN's format: make an invented one, look at one."""
 
 
 @data.command()
@@ -163,3 +163,17 @@ def demo(folder: Path, seed: int) -> None:
         f"An invented market of {market.n_stocks} stocks and SPY, {market.first} to {market.last}, seed {seed}, "
         f"is {what} {folder}"
     )
+
+
+@data.command()
+@click.argument("folder", type=_FOLDER)
+def check(folder: Path) -> None:
+    """Say what the data folder FOLDER holds and what is wrong with it. Exit status 1 where something is."""
+    from minilean.check import check_folder
+
+    try:
+        report = check_folder(folder)
+    except HostError as error:
+        raise SystemExit(f"Error: {error}") from None
+    Console(highlight=False).print(report)
+    sys.exit(1 if report.problems else 0)

@@ -28,18 +28,10 @@ from minilean.securities import Security
 from minilean.symbols import SYMBOLS, Symbol
 from minilean.system import KeyNotFoundException
 from minilean.universe import Changes, CorporateAction, Subscriptions, Universe
-from minilean.views import (
-    Constituents,
-    Delisting,
-    Dividend,
-    ETFConstituentUniverse,
-    OrderEventView,
-    OrderTicket,
-    SecurityChanges,
-    Slice,
-    Split,
-    SymbolChangedEvent,
-)
+from minilean.views.collections import Constituents
+from minilean.views.data import Delisting, Dividend, Slice, Split, SymbolChangedEvent
+from minilean.views.orders import OrderEventView, OrderTicket
+from minilean.views.universes import ETFConstituentUniverse, SecurityChanges
 
 MIDNIGHT = time(0, 0)
 LOCAL_NAME = "local"

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from minilean import algorithm, enums, frames, views
+from minilean import algorithm, enums, frames
 from minilean.history import TradeBar
 from minilean.members import IMPORTS
 from minilean.objectstore import ObjectStore
 from minilean.schedule import DateRules, ScheduledEvent, TimeRules
 from minilean.symbols import SecurityIdentifier, Symbol
 from minilean.system import ArgumentException, InvalidOperationException
+from minilean.views import calendars, data, orders, securities, universes
 
 _CLASSES: tuple[Any, ...] = (
     ArgumentException,
@@ -46,39 +47,39 @@ _CLASSES: tuple[Any, ...] = (
     enums.Resolution,
     enums.SecurityType,
     enums.SplitType,
-    views.Cash,
-    views.CashAmount,
-    views.CashBook,
-    views.Delisting,
-    views.Delistings,
-    views.Dividend,
-    views.Dividends,
-    views.ETFConstituentUniverse,
-    views.EquityExchange,
-    views.HoldingView,
-    views.OrderEventView,
-    views.OrderFee,
-    views.OrderTicket,
-    views.SecurityChanges,
-    views.SecurityExchangeHours,
-    views.SecurityManager,
-    views.SecurityPortfolioManager,
-    views.SecurityTransactionManager,
-    views.SecurityView,
-    views.Slice,
-    views.Split,
-    views.Splits,
-    views.SymbolChangedEvent,
-    views.SymbolChangedEvents,
-    views.TimeZones,
-    views.TradeBars,
-    views.UniverseManager,
+    securities.Cash,
+    orders.CashAmount,
+    securities.CashBook,
+    data.Delisting,
+    data.Delistings,
+    data.Dividend,
+    data.Dividends,
+    universes.ETFConstituentUniverse,
+    calendars.EquityExchange,
+    securities.HoldingView,
+    orders.OrderEventView,
+    orders.OrderFee,
+    orders.OrderTicket,
+    universes.SecurityChanges,
+    calendars.SecurityExchangeHours,
+    securities.SecurityManager,
+    securities.SecurityPortfolioManager,
+    orders.SecurityTransactionManager,
+    securities.SecurityView,
+    data.Slice,
+    data.Split,
+    data.Splits,
+    data.SymbolChangedEvent,
+    data.SymbolChangedEvents,
+    calendars.TimeZones,
+    data.TradeBars,
+    universes.UniverseManager,
 )
 _BASES = {
-    "Order": views.OrderView,
+    "Order": orders.OrderView,
     "QCAlgorithmFramework": algorithm.QCAlgorithm,
-    "Security": views.SecurityView,
-    "SecurityHolding": views.HoldingView,
+    "Security": securities.SecurityView,
+    "SecurityHolding": securities.HoldingView,
 }
 """LEAN's names of base classes, for the annotations of an algorithm."""
 

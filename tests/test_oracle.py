@@ -43,7 +43,7 @@ def plant(folder, shuffled: bool) -> None:
     return in the next month, or, shuffled, of the return in another month."""
     months = months_of(folder)
     calendar = sorted({month for of in months.values() for month in of})
-    told = dict(zip(calendar, calendar[1:], strict=False))
+    told = dict(itertools.pairwise(calendar))
     if shuffled:
         told = {month: calendar[(calendar.index(later) + 7) % len(calendar)] for month, later in told.items()}
     signal = {}

@@ -1,6 +1,7 @@
 """The command line, as a person uses it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +23,9 @@ class Falling(QCAlgorithm):
         self.universe_settings.resolution = Resolution.DAILY
         self.settings.seed_initial_prices = True
         self._spy = self.add_equity("SPY", Resolution.DAILY).symbol
-        self.schedule.on(self.date_rules.on(2011, 2, 1), self.time_rules.at(9, 0), lambda: self.set_holdings(self._spy, 1))
-        self.schedule.on(self.date_rules.on(2011, 3, 1), self.time_rules.at(9, 0), self._fall)
+        nine = self.time_rules.at(9, 0)
+        self.schedule.on(self.date_rules.on(2011, 2, 1), nine, lambda: self.set_holdings(self._spy, 1))
+        self.schedule.on(self.date_rules.on(2011, 3, 1), nine, self._fall)
 
     def _fall(self):
         {fault}
@@ -65,7 +67,7 @@ def test_an_exception_ends_the_run_with_status_1_and_the_results_so_far(invoke, 
     run = invoke(write_project(tmp_path / "project", 'raise ValueError("broken on purpose")'))
     assert run.exit_code == 1
     assert "Error: 2011-03-01 10:00:00 Runtime Error: broken on purpose\n  at _fall\n" in run.output
-    assert "in main.py: line 17" in run.output
+    assert "in main.py: line 18" in run.output
     assert result(tmp_path)["state"]["Status"] == "RuntimeError"
     assert len(result(tmp_path)["orders"]) == 1
 
@@ -85,7 +87,8 @@ def test_a_name_that_nobody_has_reads_as_in_lean(invoke, tmp_path):
 
 
 def test_a_parameter_of_the_command_line_replaces_one_of_config_json_and_no_other(invoke, tmp_path):
-    project = write_project(tmp_path / "project", 'self.log(f"{self.get_parameter(\'a\')} {self.get_parameter(\'b\')}")')
+    log = """self.log(f"{self.get_parameter('a')} {self.get_parameter('b')}")"""
+    project = write_project(tmp_path / "project", log)
     (project / "config.json").write_text('{"parameters": {"a": "1", "b": "2"}}', encoding="utf-8")
     run = invoke(project, "--parameter", "b", "3")
     assert "2011-03-01 09:00:00 1 3" in run.output
@@ -129,7 +132,7 @@ def test_a_main_py_that_does_not_compile_is_reported_with_its_line(invoke, tmp_p
     run = invoke(project)
     assert run.exit_code == 1
     assert "main.py cannot be imported" in run.output
-    assert "line 17" in run.output
+    assert "line 18" in run.output
 
 
 def test_a_period_before_the_first_bar_is_refused_with_the_period_there_is(invoke, tmp_path):
@@ -161,6 +164,21 @@ def test_the_demo_market_is_written_once_and_then_left_alone(tmp_path):
     third = CliRunner().invoke(main, ["data", "demo", str(tmp_path / "other")])
     assert third.exit_code == 1
     assert third.output.startswith("Error: ")
+
+
+def test_a_data_folder_is_checked_before_anyone_waits_for_a_backtest(demo_market, tmp_path):
+    whole = CliRunner().invoke(main, ["data", "check", str(demo_market)])
+    assert whole.exit_code == 0, whole.output
+    assert "No problems found." in whole.output
+    broken = tmp_path / "broken"
+    shutil.copytree(demo_market, broken)
+    (broken / "equity" / "usa" / "daily" / "spy.zip").write_bytes(b"PK")
+    found = CliRunner().invoke(main, ["data", "check", str(broken)])
+    assert found.exit_code == 1
+    assert "spy.zip" in found.output
+    nothing = CliRunner().invoke(main, ["data", "check", str(tmp_path / "nowhere")])
+    assert nothing.exit_code == 1
+    assert nothing.output.startswith("Error: ")
 
 
 def test_the_module_runs_as_a_program():

@@ -1,0 +1,1 @@
+"""What an algorithm holds in its hands: LEAN's names and doubles over the host's own objects."""
