@@ -66,7 +66,7 @@ def to_double(x: Decimal) -> float:
 
 def plain(x: Decimal) -> Decimal:
     """x without a positive exponent (.NET has none): 1E+3 becomes 1000."""
-    return x if int(x.as_tuple().exponent) <= 0 else EXACT.quantize(x, ONE)
+    return EXACT.quantize(x, ONE) if "E+" in str(x) else x
 
 
 def normalise(x: Decimal) -> Decimal:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from minilean.algorithm import QCAlgorithm, UniverseNames, UniverseSettings, daily_only, is_raw
+from minilean.algorithm import QCAlgorithm, UniverseNames, UniverseSettings
 from minilean.brokerage import Brokerage, OrderSettings
 from minilean.calendar import to_new_york, to_utc
 from minilean.data import DataFolder
@@ -30,6 +30,7 @@ from minilean.system import KeyNotFoundException
 from minilean.universe import Changes, CorporateAction, Subscriptions, Universe
 from minilean.views.collections import Constituents
 from minilean.views.data import Delisting, Dividend, Slice, Split, SymbolChangedEvent
+from minilean.views.history import daily_only, is_raw
 from minilean.views.orders import OrderEventView, OrderTicket
 from minilean.views.universes import ETFConstituentUniverse, SecurityChanges
 
@@ -111,7 +112,6 @@ class Engine:
         self.subscriptions = Subscriptions(data, self.portfolio, self.brokerage.has_open_orders)
         self.history = History(data, lambda: self.now)
         self.schedule = Schedule()
-        self._sampling = Schedule()
         self._benchmark_symbol: Symbol | None = None
         self.recorder: Recorder | None = None
         self._early: list[Callable[[Recorder], object]] = []
@@ -189,12 +189,12 @@ class Engine:
         return security
 
     def make_universe(
-        self, etf: str | Symbol, settings: UniverseSettings, select: Callable[[list[ETFConstituentUniverse]], Any]
+        self, etf: str | Symbol, settings: UniverseSettings, select: Callable[[Constituents], Any]
     ) -> Universe:
         symbol = etf if isinstance(etf, Symbol) else self.resolve(etf)
 
         def choose(path: Path) -> list[Symbol] | None:
-            day = datetime.strptime(path.stem, "%Y%m%d").date()
+            day = datetime.strptime(path.stem, "%Y%m%d")
             rows = [ETFConstituentUniverse(row, day) for row in self.data.constituents(path)]
             chosen = self._call(select, Constituents(rows))
             if chosen is UniverseNames.UNCHANGED:
@@ -412,6 +412,9 @@ class Engine:
                     delivery = self.start if day == before else day + _ONE_DAY
                     deliveries.setdefault(delivery, []).append((universe, path))
         self._next_sample = self.start
+        rules = self.algorithm.date_rules, self.algorithm.time_rules
+        # LEAN's own event, which takes the samples, has its part in the order of those that meet
+        self.schedule_event(rules[0].every_day(), rules[1].midnight, lambda: None, "Daily Sampling")
         length = (self.end - self.start).days + 1
         day = self.start
         position = 0
@@ -593,7 +596,7 @@ class Engine:
     def _scheduled(self, moment: datetime, *, inclusive: bool) -> None:
         for when, event in self.schedule.due(moment, inclusive=inclusive):
             self._sample(when, inclusive=when == moment)
-            self.now = when
+            self.now = moment if inclusive else when  # what an event before this slice has scheduled runs in it
             self._guard(self._scheduled_call, event, moment)
             self._flush_log()
         self._sample(moment, inclusive=inclusive)

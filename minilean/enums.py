@@ -4,7 +4,7 @@ import enum
 from typing import TYPE_CHECKING, Any
 
 from minilean.errors import NotInHost
-from minilean.members import snake_case
+from minilean.members import hint, snake_case
 
 
 class _Spellings(enum.EnumMeta):
@@ -15,7 +15,8 @@ class _Spellings(enum.EnumMeta):
         def __getattr__(cls, name: str) -> Any:
             member = cls._member_map_.get(name, cls._member_map_.get(snake_case(name).upper()))
             if member is None:
-                raise AttributeError(f"type object '{cls.__name__}' has no attribute '{name}'")
+                said = f"type object '{cls.__name__}' has no attribute '{name}'"
+                raise AttributeError(said + hint(tuple(cls._member_map_), name))
             return member
 
 

@@ -84,8 +84,9 @@ def _interpreted(error: Exception) -> str:
         )
     if "can't compare datetime.datetime to datetime.date" in message:
         return (
-            "Trying to compare 'datetime.datetime' and 'datetime.date' objects throws a TypeError exception. To prevent "
-            "the exception, compare using the date part of the datetime value, e.g.: self.time.date() <= some_date."
+            "Trying to compare 'datetime.datetime' and 'datetime.date' objects throws a TypeError exception. To "
+            "prevent the exception, compare using the date part of the datetime value, e.g.: self.time.date() <= "
+            "some_date."
         )
     if "No method match" in message:
         method, _, rest = message.partition("for ")[2].partition(":")

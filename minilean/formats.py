@@ -6,6 +6,7 @@ order, rows that repeat a date (the first stays), bars that go back in time (dro
 give up on in its log alone is refused: a DataError names the file, the line and the remedy.
 """
 
+import functools
 import re
 import zipfile
 from collections.abc import Iterator
@@ -142,7 +143,7 @@ def read_constituents(path: Path) -> list[Constituent]:
             if not ticker or len(amounts) < 3:
                 raise ValueError("too few columns")
             weight, shares, value = (_decimal(cell) if cell else None for cell in amounts[:3])
-            symbol = Symbol(SecurityIdentifier.parse(sid), ticker)
+            symbol = _symbol(sid, ticker)
         except ValueError:
             raise _refusal(path, number, cells, "ticker,SID,date,weight,shares,value") from None
         try:
@@ -270,6 +271,12 @@ def _refusal(path: Path, number: int, cells: list[str], columns: str) -> DataErr
     )
 
 
+@functools.lru_cache(maxsize=4096)
+def _symbol(sid: str, ticker: str) -> Symbol:
+    return Symbol(SecurityIdentifier.parse(sid), ticker)
+
+
+@functools.lru_cache(maxsize=4096)
 def parse_date(text: str) -> date:
     """yyyyMMdd, within the years that make sense for a market. Raises ValueError for anything else."""
     if not re.fullmatch("[0-9]{8}", text) or not _YEARS[0] <= int(text[:4]) <= _YEARS[1]:

@@ -5,7 +5,7 @@ from functools import wraps
 from typing import Any
 
 import pandas as pd
-from pandas.core.indexing import _LocationIndexer, _ScalarAccessIndexer
+from pandas.core import indexing
 
 from minilean.symbols import SYMBOLS, Symbol
 
@@ -15,8 +15,8 @@ def install() -> None:
     if hasattr(pd.Index.get_loc, "__wrapped__"):
         return
     for kind, name in (
-        (_LocationIndexer, "__getitem__"),
-        (_ScalarAccessIndexer, "__getitem__"),
+        (getattr(indexing, "_LocationIndexer"), "__getitem__"),  # noqa: B009 - the type stubs do not know these
+        (getattr(indexing, "_ScalarAccessIndexer"), "__getitem__"),  # noqa: B009
         (pd.Index, "get_loc"),
         (pd.DataFrame, "__getitem__"),
     ):

@@ -39,16 +39,19 @@ def missing(owner: type, lean_name: str, name: str, described: str) -> Attribute
     """What to raise for a name that `owner` has not: NotInHost if LEAN's class has it, else what LEAN says."""
     if name in members(lean_name) or snake_case(name) in members(lean_name):
         return NotInHost(name if lean_name == "QCAlgorithm" else f"{owner.__name__}.{name}")
-    return AttributeError(f"{described} has no attribute '{name}'{_hint(lean_name, name)}")
+    return AttributeError(f"{described} has no attribute '{name}'{hint(tuple(_table().get(lean_name, ())), name)}")
 
 
 @functools.cache
-def _hint(lean_name: str, name: str) -> str:
-    """What LEAN says one may have meant: members like it, or around it, all to be used as the best of them is."""
+def hint(entries: tuple[str, ...], name: str) -> str:
+    """What LEAN says one may have meant: members like it, or around it, all to be used as the best of them is.
+
+    entries: members as the table has them.
+    """
     if name.startswith("__"):
         return ""
     scored = []
-    for entry in _table().get(lean_name, ()):
+    for entry in entries:
         member = entry.removesuffix("()")
         score = _similarity(name.lower(), member.lower())
         if score < _SIMILAR:
@@ -108,8 +111,9 @@ class _LeanType(type):
 
         def __getattr__(cls, name: str) -> Any:
             snake = snake_case(name)
-            if snake != name and snake in members(cls._lean_name):
-                return getattr(cls, snake)
+            for spelling in (snake, snake.upper()):
+                if spelling != name and spelling in vars(cls) and spelling in members(cls._lean_name):
+                    return getattr(cls, spelling)
             raise missing(cls, cls._lean_name, name, f"type object '{cls.__name__}'")
 
 

@@ -1,6 +1,5 @@
 """Scheduled events: LEAN's date rules and time rules for a US equity calendar. All times are naive New York times."""
 
-import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -58,7 +57,8 @@ class DateRules(LeanObject):
     def on(self, *when: Any) -> DateRule:
         """on(year, month, day), or on(datetime, ...)."""
         days = [date(*when)] if isinstance(when[0], int) else sorted(date(d.year, d.month, d.day) for d in when)
-        return DateRule(",".join(f"{day:%m/%d/%Y}" for day in days), lambda first, last: [day for day in days if first <= day <= last])
+        name = ",".join(f"{day:%m/%d/%Y}" for day in days)
+        return DateRule(name, lambda first, last: [day for day in days if first <= day <= last])
 
     @property
     def today(self) -> DateRule:
@@ -235,12 +235,23 @@ class TimeRules(LeanObject):
         return TimeRule(f"{symbol}: {abs(minutes):g} min {'after' if after else 'before'} Market{name}", moment)
 
 
+@dataclass(slots=True)
+class _Entry:
+    moment: datetime
+    event: ScheduledEvent
+
+
 class Schedule:
-    """All events of a run, in order of time; events of one moment in the order of their registration."""
+    """All events of a run, in order of time.
+
+    Events of one moment come in the order of their registration at first. As in LEAN, an event that was carried out
+    goes back behind the first one of its next moment that a binary search meets: three or more that always share
+    their moments do not keep their order.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[datetime, int, ScheduledEvent]] = []
-        self._count = itertools.count()
+        self._registered: list[_Entry] = []
+        self._order: list[_Entry] | None = None
 
     def add(
         self, dates: DateRule, times: TimeRule, callback: Callable[[], object], since: datetime, last: date, name: str
@@ -250,21 +261,42 @@ class Schedule:
         event = ScheduledEvent(
             name or f"{dates.name}: {times.name}", callback, (m for m in moments if m is not None and m >= since)
         )
-        self._push(event, next(self._count))
+        self._registered.append(_Entry(next(event.times, datetime.max), event))
+        self._order = None
         return event
 
     def remove(self, event: ScheduledEvent) -> None:
-        self._heap = [entry for entry in self._heap if entry[2] is not event]
-        heapq.heapify(self._heap)
+        self._registered = [entry for entry in self._registered if entry.event is not event]
+        self._order = None
 
     def due(self, before: datetime, *, inclusive: bool) -> Iterator[tuple[datetime, ScheduledEvent]]:
-        """Take out and give, one by one, the events before a moment (or up to and including it)."""
-        while self._heap and (self._heap[0][0] < before or (inclusive and self._heap[0][0] == before)):
-            moment, order, event = heapq.heappop(self._heap)
-            self._push(event, order)
-            yield moment, event
+        """Give, one by one, the events before a moment (or up to and including it).
 
-    def _push(self, event: ScheduledEvent, order: int) -> None:
-        moment = next(event.times, None)
-        if moment is not None:
-            heapq.heappush(self._heap, (moment, order, event))
+        What is registered or removed meanwhile counts from the next call on.
+        """
+        if self._order is None:
+            self._order = sorted(self._registered, key=lambda entry: entry.moment)
+        order = self._order
+        while order and (order[0].moment < before or (inclusive and order[0].moment == before)):
+            entry = order[0]
+            yield entry.moment, entry.event
+            entry.moment = next(entry.event.times, datetime.max)
+            _put_back(order)
+
+
+def _put_back(order: list[_Entry]) -> None:
+    """Move the first entry to where its next moment belongs."""
+    entry = order[0]
+    if len(order) == 1 or entry.moment <= order[1].moment:
+        return
+    del order[0]
+    lower, upper = 0, len(order) - 1
+    while lower <= upper:
+        middle = (lower + upper) // 2
+        if entry.moment < order[middle].moment:
+            upper = middle - 1
+        else:
+            lower = middle + 1
+            if entry.moment == order[middle].moment:
+                break
+    order.insert(lower, entry)

@@ -86,9 +86,9 @@ class Symbol(LeanObject):
         return SYMBOLS.tickers.get(self.sid, self.sid)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, str):
-            return SYMBOLS.find(other) == self
-        return isinstance(other, Symbol) and other.sid == self.sid
+        if type(other) is Symbol:
+            return other.sid == self.sid
+        return isinstance(other, str) and SYMBOLS.find(other) == self
 
     def __hash__(self) -> int:
         return self._hash

@@ -1,4 +1,4 @@
-"""The .NET exceptions that LEAN's calls raise into an algorithm. As there, no Python class but Exception catches them."""
+"""The .NET exceptions that LEAN's calls raise into an algorithm: of Python's classes only Exception catches them."""
 
 from minilean.members import lean
 

@@ -225,7 +225,8 @@ class Subscriptions:
                 continue
             day = self._calendar.next_session(row.day)
             if row.price_factor != following.price_factor:
-                at(day, CorporateAction("dividend", security, row.day, distribution(row, following), row.reference_price))
+                per_share = distribution(row, following)
+                at(day, CorporateAction("dividend", security, row.day, per_share, row.reference_price))
             if row.split_factor != following.split_factor:
                 factor = divide(row.split_factor, following.split_factor)
                 at(day, CorporateAction("split", security, row.day, factor, row.reference_price))

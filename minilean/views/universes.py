@@ -1,6 +1,7 @@
 """Universes, their members, and what changes in them."""
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from minilean.decimals import to_double
@@ -17,23 +18,40 @@ if TYPE_CHECKING:
     from minilean.engine import Engine
 
 
+def _double(x: Decimal | None) -> float | None:
+    return None if x is None else to_double(x)
+
+
 @lean("QuantConnect.Data.UniverseSelection", "ETFConstituentUniverse")
 class ETFConstituentUniverse(LeanObject):
     """One row of a constituents file, as the filter receives it."""
 
-    __slots__ = ("end_time", "last_update", "market_value", "shares_held", "symbol", "time", "weight")
+    __slots__ = ("_row", "symbol", "time", "weight")
     price = 0.0
     value = 0.0
     period = timedelta(days=1)
 
-    def __init__(self, row: Constituent, day: date):
+    def __init__(self, row: Constituent, time: datetime):
+        self._row = row
         self.symbol = row.symbol
-        self.last_update = row.last_update
-        self.time = datetime(day.year, day.month, day.day)
-        self.end_time = self.time + self.period
-        self.weight = None if row.weight is None else to_double(row.weight)
-        self.shares_held = None if row.shares_held is None else to_double(row.shares_held)
-        self.market_value = None if row.market_value is None else to_double(row.market_value)
+        self.time = time
+        self.weight = _double(row.weight)
+
+    @property
+    def end_time(self) -> datetime:
+        return self.time + self.period
+
+    @property
+    def last_update(self) -> datetime | None:
+        return self._row.last_update
+
+    @property
+    def shares_held(self) -> float | None:
+        return _double(self._row.shares_held)
+
+    @property
+    def market_value(self) -> float | None:
+        return _double(self._row.market_value)
 
     def __str__(self) -> str:
         return f"{self.symbol}: ¤0.00"
