@@ -59,6 +59,7 @@ class Brokerage:
         self._trading = trading
         self.orders: list[Order] = []
         self._open: dict[int, Order] = {}
+        self._open_of: dict[str, dict[int, Order]] = {}  # the same by SID
         self._requests: list[_Request] = []
         self.on_event: Callable[[OrderEvent], None] = lambda event: None
         self.on_fill: Callable[[OrderEvent, Security, int, Decimal], None] = lambda *arguments: None
@@ -211,7 +212,7 @@ class Brokerage:
             return order
         order.status = OrderStatus.SUBMITTED
         order.broker_id = str(order.id)
-        self._open[order.id] = order
+        self._track(order)
         self._publish(order, OrderStatus.SUBMITTED)
         self.scan(after_submission=True)
         return order
@@ -240,10 +241,18 @@ class Brokerage:
 
     def open_orders(self, symbol: Symbol | None = None) -> list[Order]:
         """Open orders, by id; an order whose cancel is still queued counts as open."""
-        return [order for order in self._open.values() if symbol is None or order.symbol == symbol]
+        return list((self._open if symbol is None else self._open_of.get(symbol.sid, {})).values())
 
     def has_open_orders(self, symbol: Symbol) -> bool:
-        return any(order.symbol == symbol for order in self._open.values())
+        return bool(self._open_of.get(symbol.sid))
+
+    def _track(self, order: Order) -> None:
+        self._open[order.id] = order
+        self._open_of.setdefault(order.symbol.sid, {})[order.id] = order
+
+    def _untrack(self, order: Order) -> None:
+        if self._open.pop(order.id, None) is not None:
+            del self._open_of[order.symbol.sid][order.id]
 
     def cancel(self, order: Order, tag: str | None = None) -> bool:
         """Queue a cancel; it happens with the next submission of this event or at the next scan."""
@@ -334,7 +343,7 @@ class Brokerage:
         self._portfolio.fill(security, order.quantity, order.price, charge)
         order.last_fill_time = to_utc(self._now())
         order.status = OrderStatus.FILLED
-        del self._open[order.id]
+        self._untrack(order)
         order.events += 1
         event = OrderEvent(
             order,
@@ -365,7 +374,7 @@ class Brokerage:
                     raw_prices=self._raw_prices(security),
                 )
                 self.orders.append(order)
-                self._open[order.id] = order
+                self._track(order)
                 self._fill(order, security, security.price, None, order.tag)
             for pending in self.open_orders(security.symbol):
                 self.cancel(pending)
@@ -402,7 +411,7 @@ class Brokerage:
 
     def _close(self, order: Order, status: OrderStatus, message: str = "") -> None:
         order.status = status
-        self._open.pop(order.id, None)
+        self._untrack(order)
         self._publish(order, status, message)
 
     def _publish(self, order: Order, status: OrderStatus, message: str = "") -> None:

@@ -35,6 +35,7 @@ def later_correlation(make_learner, seed: int, shuffled: bool) -> float:
     return float(np.mean(correlations[MONTHS // 2 :]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_the_learner_finds_next_months_return_among_the_indicators_and_loses_it_when_shuffled_in_time(
     make_learner, shuffled: bool
