@@ -52,7 +52,7 @@ def backtest(
     except AlgorithmError as error:
         raise SystemExit(f"Error: main.py cannot be imported: {error.text}") from None
     except KeyboardInterrupt:
-        raise SystemExit("Stopped by the keyboard; nothing was written.") from None
+        raise SystemExit("Stopped by the keyboard before the run began: nothing was written.") from None
     sys.exit(0 if completed else 1)
 
 

@@ -281,6 +281,7 @@ class Engine:
     def run(self) -> Failure | None:
         """Run to the end of the period; returns why it ended early, or None where it completed.
 
+        What was recorded until then stays, also after an interrupt by the keyboard.
         Raises HostError where it cannot start: the data cannot be used, or the period has no session.
         """
         began = time_module.perf_counter()
@@ -289,10 +290,11 @@ class Engine:
             self._loop()
         except _Stopped:
             pass
-        except HostError as error:
+        except (HostError, KeyboardInterrupt) as error:
             if self.recorder is None:
                 raise
-            self.failure = Failure(f"{self.now:%Y-%m-%d %H:%M:%S} {error}", str(error))
+            reason = str(error) or "stopped by the keyboard"
+            self.failure = Failure(f"{self.now:%Y-%m-%d %H:%M:%S} {reason}", reason)
             self.recorder.finish(to_utc(self.now), daily=None)
         self._flush_log()
         if self.initialized:

@@ -72,6 +72,13 @@ def test_an_exception_ends_the_run_with_status_1_and_the_results_so_far(invoke, 
     assert len(result(tmp_path)["orders"]) == 1
 
 
+def test_an_interrupt_by_the_keyboard_keeps_the_results_so_far(invoke, tmp_path):
+    run = invoke(write_project(tmp_path / "project", "raise KeyboardInterrupt"))
+    assert run.exit_code == 1
+    assert "stopped by the keyboard" in run.output.splitlines()[-1]
+    assert len(result(tmp_path)["orders"]) == 1
+
+
 def test_a_call_that_only_lean_has_is_named_in_one_sentence(invoke, tmp_path):
     run = invoke(write_project(tmp_path / "project", "self.set_warm_up(10)"))
     assert run.exit_code == 1
