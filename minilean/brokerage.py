@@ -58,6 +58,7 @@ class Brokerage:
         self._raw_prices = raw_prices
         self._trading = trading
         self.orders: list[Order] = []
+        self.last_bars = datetime.min  # UTC end of the latest daily bars
         self._open: dict[int, Order] = {}
         self._open_of: dict[str, dict[int, Order]] = {}  # the same by SID
         self._requests: list[_Request] = []
@@ -301,6 +302,8 @@ class Brokerage:
         oldest = next(iter(self._open.values()))
         if oldest.time == now and oldest.type != OrderType.MARKET:
             return  # ids ascend with time: all others are as young
+        if oldest.time >= self.last_bars and all(o.type == OrderType.MARKET_ON_OPEN for o in self._open.values()):
+            return  # no bar has come since the first of them was sent
         for order in list(self._open.values()):
             if order.is_open and (order.type == OrderType.MARKET or order.time < now):
                 self._try_fill(order)

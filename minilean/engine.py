@@ -467,6 +467,7 @@ class Engine:
         self._past_events(moment)
         self.now = moment
         session = self.calendar.session(moment.date())
+        self.brokerage.last_bars = session.utc_close
         updated = []
         mark = self.results().mark
         for security in self.portfolio.active():
