@@ -79,13 +79,27 @@ class ModelSettings:
     )
     lora_r: int = _setting(8, "rank of the LoRA adapters on q, k, v and o", low=1, high=256)
     lora_alpha: int = _setting(16, "scale of the LoRA adapters (effective scale: alpha / r)", low=1)
+    use_rslora: bool = _setting(False, "rank-stabilised LoRA: the effective scale is alpha / sqrt(r)")
+    use_dora: bool = _setting(False, "DoRA: a trained magnitude for each output of q, k, v and o besides")
+    init_lora_weights: str = _setting(
+        "true",
+        "how adapters start: A uniform and B 0 (true), A normal and B 0 (gaussian), or both drawn and B A = 0 "
+        "(orthogonal, which needs an even lora_r). The first decision is the frozen encoder's own in each",
+        choices=("true", "gaussian", "orthogonal"),
+    )
     device: str = _setting(
         "auto", "where the model runs; auto takes CUDA when it is there", choices=("auto", "cpu", "cuda")
     )
     precision: str = _setting(
         "auto",
-        "type of the frozen weights; auto is fp16 on CUDA (paper) and fp32 on a CPU",
+        "type of the frozen weights; auto is fp16 on CUDA (paper); on a CPU bf16 where the processor has it natively "
+        "and the encoder has a million parameters or more, which smaller ones gain nothing by, else fp32",
         choices=("auto", "fp16", "bf16", "fp32"),
+    )
+    micro_batch: int = _setting(
+        20,
+        "stocks that pass through the network at a time: memory grows with it, and weights agree to 1e-6 in fp32",
+        low=1,
     )
 
 
@@ -140,22 +154,29 @@ class Settings:
             raise SettingsError(
                 f"min_stocks = {settings.universe.min_stocks} exceeds n_stocks = {settings.universe.n_stocks}"
             )
+        if settings.model.init_lora_weights == "orthogonal" and settings.model.lora_r % 2:
+            raise SettingsError(f"init_lora_weights = orthogonal needs an even lora_r, not {settings.model.lora_r}")
         return settings
 
     def as_parameters(self) -> dict[str, str]:
         """Every setting as the text that reads back to it; what `config.json` lists."""
         groups = [getattr(self, f.name) for f in fields(self)]
         flat = {f.name: getattr(group, f.name) for group in groups for f in fields(group)}
-        return {
-            name: str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for name, v in flat.items()
-        }
+        return {name: _text(value) for name, value in flat.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _parse(name: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
     try:
-        value: Any = date.fromisoformat(text) if kind is date else kind(text)
-    except ValueError:
-        wanted = {int: "a whole number", float: "a number", date: "a date, yyyy-mm-dd"}[kind]
+        readers = {date: date.fromisoformat, bool: {"true": True, "false": False}.__getitem__}
+        value: Any = readers.get(kind, kind)(text)
+    except (ValueError, KeyError):
+        wanted = {int: "a whole number", float: "a number", date: "a date, yyyy-mm-dd", bool: "true or false"}[kind]
         raise SettingsError(f"{name} = {text!r} is not {wanted}") from None
     low, high, choices = metadata["low"], metadata["high"], metadata["choices"]
     if choices and value not in choices:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import huggingface_hub
 import torch
@@ -23,6 +24,10 @@ TINY_RANDOM = "tiny-random"
 ADAPTED = ["q", "k", "v", "o"]  # the attention's linear maps, as T5 names them
 
 Reader = Callable[[str], Tensor]  # parameter name within the encoder -> its tensor; KeyError where there is none
+
+# The frozen tensors that some encoder in this process uses, by backbone, type, device and name: a second encoder takes
+# the same ones, so that K seeds of a model hold one backbone, and the last to go frees it.
+_in_use: WeakValueDictionary[tuple[str, torch.dtype, torch.device, str], nn.Parameter] = WeakValueDictionary()
 
 
 class BackboneError(RuntimeError):
@@ -39,24 +44,19 @@ def load(name: str, dtype: torch.dtype, device: torch.device) -> T5Stack:
         fp16, where its sums overflow. A linear map casts its input to its own type, so the residual stream,
         which starts in fp32, stays there.
     Returns a module with `forward(inputs_embeds=(N, L, D)) -> .last_hidden_state (N, L, D)` and `config.d_model` = D.
+    Its frozen tensors are those of every other encoder that this process has of this name, type and device.
     Raises BackboneError where the checkpoint is missing, is not a T5, or is broken.
     """
-    config, read = _tiny_random() if name == TINY_RANDOM else _checkpoint(name)
-    with torch.device("meta"):  # the architecture alone: shapes, no memory
-        encoder: T5Stack = T5Stack(config)  # type: ignore[no-untyped-call]
+    config, read = _open(name)
+    encoder = _architecture(config)
     for key, empty in list(encoder.named_parameters()):
-        try:
-            tensor = read(key)
-        except KeyError:
-            raise BackboneError(f"backbone {name!r} has no tensor encoder.{key}: it is not a T5 encoder") from None
-        if tensor.shape != empty.shape:
-            raise BackboneError(
-                f"backbone {name!r}: encoder.{key} has shape {tuple(tensor.shape)} where its config.json says "
-                f"{tuple(empty.shape)}: the two files do not belong together"
-            )
-        kept = tensor.to(device, _kept_type(key, dtype), copy=True)
+        place = (name, dtype, device, key)
+        weight = _in_use.get(place)
+        if weight is None:
+            tensor = _checked(read, key, name, empty.shape).to(device, _kept_type(key, dtype), copy=True)
+            weight = _in_use[place] = nn.Parameter(tensor, requires_grad=False)
         owner, _, leaf = key.rpartition(".")
-        setattr(encoder.get_submodule(owner), leaf, nn.Parameter(kept, requires_grad=False))
+        setattr(encoder.get_submodule(owner), leaf, weight)
     for module in encoder.modules():
         if isinstance(module, nn.Linear):
             module.register_forward_pre_hook(_cast_input)
@@ -64,13 +64,49 @@ def load(name: str, dtype: torch.dtype, device: torch.device) -> T5Stack:
     return encoder
 
 
-def add_adapters(encoder: T5Stack, *, r: int, alpha: int) -> None:
-    """Put LoRA adapters of rank r and scale alpha / r beside q, k, v and o of every layer, in place.
+def n_parameters(name: str) -> int:
+    """How many numbers the encoder `name` has. Reads its config alone; raises as `load` does."""
+    return sum(empty.numel() for empty in _architecture(_open(name)[0]).parameters())
+
+
+def add_adapters(encoder: T5Stack, *, r: int, alpha: int, use_rslora: bool, use_dora: bool) -> None:
+    """Put LoRA adapters of rank r beside q, k, v and o of every layer, in place.
+
+    use_rslora: scale by alpha / sqrt(r) instead of alpha / r (rank-stabilised LoRA, arXiv:2312.03732).
+    use_dora: a trained magnitude for each output besides (weight-decomposed LoRA, arXiv:2402.09353).
 
     Their tensors are left on the meta device, for the policy to fill in fp32 from the run's seed.
     """
-    lora = LoraConfig(r=r, lora_alpha=alpha, target_modules=ADAPTED, lora_dropout=0.0, bias="none")
+    lora = LoraConfig(
+        r=r,
+        lora_alpha=alpha,
+        use_rslora=use_rslora,
+        use_dora=use_dora,
+        init_lora_weights=False,
+        target_modules=ADAPTED,
+        lora_dropout=0.0,
+        bias="none",
+    )
     inject_adapter_in_model(lora, encoder, low_cpu_mem_usage=True)
+
+
+def _architecture(config: T5Config) -> T5Stack:
+    with torch.device("meta"):  # shapes, no memory
+        encoder: T5Stack = T5Stack(config)  # type: ignore[no-untyped-call]
+    return encoder
+
+
+def _checked(read: Reader, key: str, name: str, shape: torch.Size) -> Tensor:
+    try:
+        tensor = read(key)
+    except KeyError:
+        raise BackboneError(f"backbone {name!r} has no tensor encoder.{key}: it is not a T5 encoder") from None
+    if tensor.shape != shape:
+        raise BackboneError(
+            f"backbone {name!r}: encoder.{key} has shape {tuple(tensor.shape)} where its config.json says "
+            f"{tuple(shape)}: the two files do not belong together"
+        )
+    return tensor
 
 
 def _kept_type(key: str, dtype: torch.dtype) -> torch.dtype:
@@ -88,6 +124,10 @@ def _encoder_config(config: dict[str, Any]) -> T5Config:
     # Without dropout even in training mode: the same network decides and learns.
     config = config | {"is_encoder_decoder": False, "use_cache": False, "dropout_rate": 0.0}
     return T5Config(**config)  # type: ignore[no-untyped-call]
+
+
+def _open(name: str) -> tuple[T5Config, Reader]:
+    return _tiny_random() if name == TINY_RANDOM else _checkpoint(name)
 
 
 def _tiny_random() -> tuple[T5Config, Reader]:

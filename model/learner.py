@@ -24,9 +24,9 @@ BACKWARD_EXPONENT = 8
 class OnlineLearner:
     """Chronos, or any T5, as an `Allocator`.
 
-    Decide: scores of the tradable stocks, softmax. Learn: the same forward pass again with the same parameters, the
-    loss at the realised returns, its gradient, one step. The graph is not kept over the month, so that a restart in
-    between changes nothing.
+    Decide: scores of the tradable stocks, softmax. Learn: the loss at the realised returns, the same forward pass again
+    with the same parameters, the gradient, one step. The graph is not kept over the month, so that a restart in between
+    changes nothing; and the stocks pass in batches of `micro_batch`, so that the memory is that of one batch.
 
     Number types: the frozen matrices in `model.precision`, the rest of the network in fp32, softmax and loss, which are
     N numbers, in fp64. Where any number is not finite, the month runs again in fp32 from the same state.
@@ -51,10 +51,18 @@ class OnlineLearner:
     @cached_property
     def policy(self) -> Policy:
         """The network; loads the backbone the first time."""
-        device, dtype = precision.resolve(self._model.device, self._model.precision)
-        encoder = backbone.load(self._model.backbone, dtype, device)
-        backbone.add_adapters(encoder, r=self._model.lora_r, alpha=self._model.lora_alpha)
-        return Policy(encoder, self._n_features, seed=self._seed)
+        chosen = self._model
+        size = backbone.n_parameters(chosen.backbone)
+        device, dtype = precision.resolve(chosen.device, chosen.precision, size)
+        encoder = backbone.load(chosen.backbone, dtype, device)
+        backbone.add_adapters(
+            encoder,
+            r=chosen.lora_r,
+            alpha=chosen.lora_alpha,
+            use_rslora=chosen.use_rslora,
+            use_dora=chosen.use_dora,
+        )
+        return Policy(encoder, self._n_features, seed=self._seed, init_lora_weights=chosen.init_lora_weights)
 
     @cached_property
     def _optimizer(self) -> torch.optim.AdamW:
@@ -70,7 +78,9 @@ class OnlineLearner:
 
         @torch.no_grad()
         def attempt() -> Tensor:
-            return objective.weights(self._scores(market))
+            with precision.watched(self.policy):
+                scores = [self.policy(batch) for batch in self._batches(market)]
+            return objective.weights(torch.cat(scores).double())
 
         with precision.reproducible(self.policy):
             shares, fell_back = precision.run_finite(self.policy, attempt, widen=False)
@@ -95,7 +105,7 @@ class OnlineLearner:
         with precision.reproducible(self.policy):
             # A month decided in fp32 is learnt from in fp32: the gradient is that of the weights that were held.
             gradient, fell_back = precision.run_finite(
-                self.policy, lambda: self._gradient(market, returns), widen=decision.fell_back
+                self.policy, lambda: self._gradient(decision, returns), widen=decision.fell_back
             )
             self._optimizer.step()
         self._decision = None
@@ -151,39 +161,49 @@ class OnlineLearner:
         self._step = state.step
         self._decision = state.decision
 
-    def _scores(self, market: Market) -> Tensor:
-        """Scores (M,) of the M tradable stocks. The others are not sent through the network at all, so that whatever
-        their features hold changes nothing."""
+    def _batches(self, market: Market) -> tuple[Tensor, ...]:
+        """Features (B, L, F) of the tradable stocks, in order, B = micro_batch at a time. The other stocks are not sent
+        through the network at all, so that whatever their features hold changes nothing."""
         features = torch.tensor(market.features[market.tradable])  # (N, L, F) -> (M, L, F)
-        with precision.watched(self.policy):
-            scores: Tensor = self.policy(features.to(self.policy.head.weight.device))
-        return scores.double()
+        return torch.split(features.to(self.policy.head.weight.device), self._model.micro_batch)
 
-    def _gradient(self, market: Market, returns: NDArray[np.float64]) -> "_Gradient":
-        """Fill the `grad` of every trainable tensor with the gradient of the loss at returns (N,)."""
-        self._optimizer.zero_grad()
-        scores = self._scores(market)  # (M,)
-        ends = scores.detach().requires_grad_()
-        terms = objective.terms(
-            ends,
-            torch.tensor(returns[market.tradable], device=ends.device),
-            entropy=self._learning.entropy,
-            eta=self._learning.eta,
-        )
+    def _gradient(self, decision: Decision, returns: NDArray[np.float64]) -> "_Gradient":
+        """Fill the `grad` of every trainable tensor with the gradient of the loss at returns (N,).
+
+        Stocks meet in the softmax alone, and the loss's slope in the scores is a function of the weights. These were
+        decided: so the slope is known before any stock passes, each batch goes forward and back by itself, and its
+        graph is gone before the next one's is built. The sum over the batches, in order, is the whole gradient.
+        """
+        market = decision.market
+        held = torch.tensor(decision.weights[market.tradable])  # (M,)
+        # The softmax undoes a logarithm. A weight too small for fp64, which is 0, has no slope either way.
+        scores = held.clamp(min=torch.finfo(held.dtype).tiny).log().requires_grad_()
+        realised = torch.tensor(returns[market.tradable])
+        terms = objective.terms(scores, realised, entropy=self._learning.entropy, eta=self._learning.eta)
         precision.check_finite(terms.loss, "loss")
-        (slope,) = torch.autograd.grad(terms.loss, ends)  # dloss/dscores (M,)
+        (slope,) = torch.autograd.grad(terms.loss, scores)  # dloss/dscores (M,)
 
         # fp16 has no numbers below 6e-8, where much of a gradient lies: the backward pass runs on a multiple of it. The
         # factor is a power of two, so that multiplying and dividing are exact.
-        largest = float(slope.abs().max()) * float(self.policy.head.weight.detach().abs().max())
+        head = self.policy.head.weight.detach()
+        largest = float(slope.abs().max()) * float(head.abs().max())
         scale = 2.0 ** (BACKWARD_EXPONENT - math.frexp(largest)[1]) if largest else 1.0
-        torch.autograd.backward(scores, slope * scale)
-        gradients = [parameter.grad for parameter in self.policy.trainable().values() if parameter.grad is not None]
-        for tensor in gradients:
-            tensor /= scale
+        slopes = torch.split((slope * scale).to(head), self._model.micro_batch)
+
+        gradients = [torch.zeros_like(parameter) for parameter in self.policy.trainable().values()]
+        for parameter, gradient in zip(self.policy.trainable().values(), gradients, strict=True):
+            parameter.grad = gradient  # made before the graph is, so that the heap closes the gaps which that leaves
+        recomputed = []
+        with precision.watched(self.policy):
+            for batch, into in zip(self._batches(market), slopes, strict=True):
+                out = self.policy(batch)  # (B,)
+                out.backward(into)
+                recomputed.append(out.detach())
+        for gradient in gradients:
+            gradient /= scale
         norm = torch.nn.utils.get_total_norm(gradients)
         precision.check_finite(norm, "gradient")
-        return _Gradient(terms, objective.weights(ends.detach()), norm)
+        return _Gradient(terms, objective.weights(torch.cat(recomputed).double()), norm)
 
     def _check_width(self, market: Market) -> None:
         if market.features.shape[2] != self._n_features:

@@ -19,9 +19,11 @@ class Policy(nn.Module):
 
     encoder: as `backbone.load` and `backbone.add_adapters` leave it.
     seed: every trainable tensor is drawn from a generator of its own, made of this seed and the tensor's name.
+    init_lora_weights: how the adapters start, by peft's names `true`, `gaussian` and `orthogonal`. Those that change
+        the frozen weights (pissa, olora) or read data (eva, corda) are not here.
     """
 
-    def __init__(self, encoder: T5Stack, n_features: int, *, seed: int) -> None:
+    def __init__(self, encoder: T5Stack, n_features: int, *, seed: int, init_lora_weights: str) -> None:
         super().__init__()
         device = encoder.final_layer_norm.weight.device
         with torch.device("meta"):  # shapes only: `_initial` has the values
@@ -29,11 +31,17 @@ class Policy(nn.Module):
             self.head = nn.Linear(encoder.config.d_model, 1, bias=False)  # the softmax would cancel a bias
         self.encoder = encoder
         for name, empty in self.trainable().items():
+            linear, dora, _ = name.partition(".lora_magnitude_vector.")
+            if dora:  # starts as the norms that the frozen weights have
+                value = self.get_parameter(f"{linear}.base_layer.weight").float().norm(dim=1)
+            else:
+                value = _initial(name, empty.shape, seed, init_lora_weights).to(device)
             owner, _, leaf = name.rpartition(".")
-            setattr(self.get_submodule(owner), leaf, nn.Parameter(_initial(name, empty.shape, seed).to(device)))
+            setattr(self.get_submodule(owner), leaf, nn.Parameter(value))
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """All that learns: LoRA A and B of q, k, v, o in each layer, projection, head; fp32, by name."""
+        """All that learns: LoRA A and B of q, k, v, o in each layer (and DoRA's magnitudes, where chosen), projection,
+        head; fp32, by name."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def forward(self, features: Tensor) -> Tensor:
@@ -44,18 +52,33 @@ class Policy(nn.Module):
         return scores
 
 
-def _initial(name: str, shape: torch.Size, seed: int) -> Tensor:
+def _initial(name: str, shape: torch.Size, seed: int, init_lora_weights: str) -> Tensor:
     """The value that a trainable tensor starts from, drawn on the CPU so that every device starts from the same bits.
 
-    LoRA A and the projection start as torch and peft start linear maps, uniform in +-1/sqrt(inputs); LoRA B and the
-    bias at 0, so that the first decision is the frozen encoder's own. The head starts at a standard deviation of 1/D:
-    hidden states of order 1 then give scores of order 1/sqrt(D), close to equal weights, while, unlike at 0, gradients
-    reach everything below from the first step. Its size does not slow learning: AdamW divides it out.
+    The projection starts as torch starts linear maps, uniform in +-1/sqrt(inputs), its bias at 0, and the adapters as
+    peft starts them. B A = 0 in each case, so that the first decision is the frozen encoder's own. The head starts at a
+    standard deviation of 1/D: hidden states of order 1 then give scores of order 1/sqrt(D), close to equal weights,
+    while, unlike at 0, gradients reach everything below from the first step. Its size does not slow learning: AdamW
+    divides it out.
     """
-    name_and_seed = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(name_and_seed[:7], "little"))
+    generator = _generator(name, seed)
     if name == "head.weight":
         return torch.randn(shape, generator=generator) / shape[-1]
+    if ".lora_" in name and init_lora_weights == "orthogonal":
+        # A draws from half the rows of an orthogonal matrix (r, r) that both share, B from the other half.
+        is_b = ".lora_B." in name
+        size, r = shape if is_b else reversed(shape)
+        shared = torch.randn(r, r, generator=_generator(name.partition(".lora_")[0], seed))
+        rows = torch.linalg.qr(shared).Q[int(is_b) :: 2]  # (r / 2, r)
+        drawn: Tensor = torch.randn(size, r // 2, generator=generator) @ rows / 10  # (size, r)
+        return drawn if is_b else drawn.T.contiguous()
     if ".lora_B." in name or name == "projection.bias":
         return torch.zeros(shape)
+    if ".lora_A." in name and init_lora_weights == "gaussian":
+        return torch.randn(shape, generator=generator) / shape[0]
     return (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(shape[-1])
+
+
+def _generator(name: str, seed: int) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))

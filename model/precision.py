@@ -18,17 +18,27 @@ class NonFiniteError(ArithmeticError):
     """An activation, a loss or a gradient that is not finite; the message says where."""
 
 
-def resolve(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
+def resolve(device: str, precision: str, n_parameters: int) -> tuple[torch.device, torch.dtype]:
     """The device and the type of the frozen weights that the settings `device` and `precision` mean here.
 
-    `auto` is CUDA where torch sees it, and there fp16, as in the paper; on a CPU it is fp32.
+    `auto` is CUDA where torch sees it, and there fp16, as in the paper. On a CPU it is bf16 where the processor
+    multiplies it natively and the model is large enough to gain by it, else fp32.
     Raises RuntimeError for `cuda` where there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("device = cuda, but torch sees no CUDA device: set device = auto, or look at nvidia-smi")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    precision = ("fp16" if device == "cuda" else "fp32") if precision == "auto" else precision
+    if precision == "auto" and device == "cuda":
+        precision = "fp16"
+    elif precision == "auto":
+        precision = "bf16" if n_parameters >= SINGLE_THREAD and native_bf16() else "fp32"
     return torch.device(device), DTYPES[precision]
+
+
+def native_bf16() -> bool:
+    """Whether this processor multiplies bf16 in hardware (AVX512_BF16 or AMX), not by way of fp32, which is slower."""
+    hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return hardware and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -36,8 +46,8 @@ def reproducible(model: nn.Module) -> Iterator[None]:
     """Inside, the same numbers give the same bits, and matrix products accumulate in fp32; the caller's choices return
     afterwards.
 
-    A model below `SINGLE_THREAD` parameters runs on one thread: more bring it nothing, and its bits are then the same on
-    any number of cores.
+    A model below `SINGLE_THREAD` parameters runs on one thread: more bring it nothing, and its bits are then the same
+    on any number of cores.
     """
     threads = torch.get_num_threads()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, when it is first used
@@ -46,16 +56,20 @@ def reproducible(model: nn.Module) -> Iterator[None]:
     before = {name: getattr(matmul, name) for name in names}
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     try:
         if sum(parameter.numel() for parameter in model.parameters()) < SINGLE_THREAD:
             torch.set_num_threads(1)
         for name in names:
             setattr(matmul, name, False)
         torch.use_deterministic_algorithms(True)
+        # NaN written into fresh memory makes a read of it visible. None is read here, and it takes a tenth of a step.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
         for name, value in before.items():
             setattr(matmul, name, value)
 
@@ -105,25 +119,29 @@ def watched(model: nn.Module) -> Iterator[None]:
     such a layer as NaN, and only a ReLU hides one (-inf), right after the layer whose output is looked at. An attention
     score of -inf is right: its weight is 0 in fp32 as well.
     """
-    sums: dict[str, Tensor] = {}
+    layers = {n: layer for n, layer in model.named_modules() if any(True for _ in layer.parameters(recurse=False))}
+    device = next(model.parameters()).device
+    # In one place made beforehand: small tensors made between large ones would keep the heap from closing its gaps.
+    totals = torch.zeros(len(layers), device=device)
 
-    def watch(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+    def watch(total: Tensor) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(layer: nn.Module, inputs: Any, output: Tensor) -> None:
-            # One pass, no copy, no wait for the device: the fp32 sum is finite exactly where every number is.
-            sums[name] = output.detach().sum(dtype=torch.float32)
+            # One pass, no copy, no wait for the device: the sum, which is accumulated in fp32, is finite exactly where
+            # every number is. Only that of fp16 can be beyond its own type.
+            total.add_(output.detach().sum(dtype=torch.float32 if output.dtype == torch.float16 else None))
 
         return hook
 
-    layers = [(n, layer) for n, layer in model.named_modules() if any(True for _ in layer.parameters(recurse=False))]
-    hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers]
+    hooks = [
+        layer.register_forward_hook(watch(total)) for layer, total in zip(layers.values(), totals.unbind(), strict=True)
+    ]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
-    finite = torch.stack(list(sums.values())).isfinite().tolist()  # the only wait
-    for name, good in zip(sums, finite, strict=True):
-        if not good:
+    for name, finite in zip(layers, totals.isfinite().tolist(), strict=True):  # the only wait
+        if not finite:
             raise NonFiniteError(f"non-finite activation at {name}")
 
 

@@ -1,5 +1,6 @@
 """Small markets, learners and checkpoints, made on the spot."""
 
+import dataclasses
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -54,10 +55,13 @@ def make_market() -> Callable[..., Market]:
 
 @pytest.fixture(scope="session")
 def make_learner() -> Callable[..., OnlineLearner]:
-    def make(seed: int = 1, n_features: int = F, lora_r: int = 8, backbone: str = "tiny-random", device: str = "cpu",
-             precision: str = "fp32", **learning: object) -> OnlineLearner:  # fmt: skip
-        model = ModelSettings(backbone=backbone, lora_r=lora_r, device=device, precision=precision)
-        return OnlineLearner(model, LearningSettings(**learning), n_features=n_features, seed=seed)
+    def make(seed: int = 1, n_features: int = F, **chosen: object) -> OnlineLearner:
+        """chosen: settings of the model and of learning, by name."""
+        names = {field.name for field in dataclasses.fields(ModelSettings)}
+        defaults = {"backbone": "tiny-random", "device": "cpu", "precision": "fp32"}
+        model = ModelSettings(**(defaults | {name: value for name, value in chosen.items() if name in names}))
+        learning = LearningSettings(**{name: value for name, value in chosen.items() if name not in names})
+        return OnlineLearner(model, learning, n_features=n_features, seed=seed)
 
     return make
 

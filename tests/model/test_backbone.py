@@ -57,6 +57,20 @@ def test_a_sharded_checkpoint_gives_the_same_encoder_without_its_decoder_shards(
     assert all(torch.equal(whole[name], sharded[name]) for name in whole)
 
 
+def test_the_number_of_parameters_is_known_before_they_are_read(chronos_folder: Path) -> None:
+    encoder = backbone.load(str(chronos_folder), torch.float32, CPU)
+    assert backbone.n_parameters(str(chronos_folder)) == sum(weight.numel() for weight in encoder.parameters())
+
+
+def test_encoders_in_use_share_their_tensors_by_type(chronos_folder: Path) -> None:
+    one, other, half = (backbone.load(str(chronos_folder), t, CPU) for t in [torch.float32] * 2 + [torch.bfloat16])
+    for (name, weight), shared, converted in zip(
+        one.named_parameters(), other.parameters(), half.parameters(), strict=True
+    ):
+        assert weight is shared, name
+        assert weight.data_ptr() != converted.data_ptr(), name
+
+
 @pytest.mark.parametrize(
     ("dtype", "wo"), [(torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16), (torch.float16, torch.float32)]
 )

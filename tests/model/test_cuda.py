@@ -1,9 +1,15 @@
 """What only a GPU can show. Everything else about the model is tested on the CPU."""
 
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from model import Market
 from model.checkpoint import pack, unpack
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
@@ -41,8 +47,8 @@ def test_weights_on_cuda_agree_with_the_cpu_in_fp32(make_learner, make_market, u
 
 def test_overflow_in_fp16_on_cuda_makes_the_month_run_in_fp32(make_learner, make_market) -> None:
     learner = make_learner(device="cuda", precision="fp16")
-    with torch.no_grad():
-        learner.policy.encoder.block[0].layer[0].layer_norm.weight *= 1e5
+    frozen = learner.policy.encoder.block[0].layer[0].layer_norm
+    frozen.weight = torch.nn.Parameter(frozen.weight * 1e5, requires_grad=False)
     assert learner.decide(make_market()).sum() == pytest.approx(1)
     report = learner.learn(RETURNS)
     assert report.fallbacks == 1
@@ -57,3 +63,21 @@ def test_a_state_moves_from_cuda_to_a_cpu(make_learner, make_market) -> None:
     learner.decide(make_market(1))
     other.restore(unpack(pack(learner.state())))
     assert other.learn(RETURNS).drift < 1e-6
+
+
+def test_stocks_in_batches_give_the_same_weights_on_cuda(make_learner, make_market, unsettle) -> None:
+    whole, parts = (unsettle(make_learner(device="cuda", micro_batch=b)) for b in (N, 5))
+    np.testing.assert_allclose(parts.decide(make_market()), whole.decide(make_market()), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_month_of_large_in_fp16_needs_less_than_6_gb(make_learner, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "random_backbone.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True)
+    features = np.random.default_rng(0).uniform(-1, 1, (100, 21, 41))
+    market = Market(datetime(2010, 1, 4, 9), tuple(map(str, range(100))), features, np.ones(100, dtype=bool))
+    learner = make_learner(n_features=41, backbone=str(tmp_path), device="cuda", precision="fp16")
+    torch.cuda.reset_peak_memory_stats()
+    learner.decide(market)
+    learner.learn(np.resize(RETURNS, 100))
+    assert torch.cuda.max_memory_allocated() < 6e9

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -81,11 +84,68 @@ def test_report_agrees_with_the_weights(make_learner, make_market, unsettle) -> 
     assert report.gradient_norm == pytest.approx(np.sqrt(sum(float((g**2).sum()) for g in gradients)), rel=1e-5)
 
 
-def test_gradients_and_step_agree_with_the_obvious_code(make_learner, make_market, unsettle, chronos_folder) -> None:
-    learner, market = unsettle(make_learner(backbone=str(chronos_folder), lora_r=4)), make_market()
+@pytest.mark.parametrize("micro_batch", [1, 5, 11])
+def test_how_many_stocks_pass_at_a_time_changes_nothing(make_learner, make_market, unsettle, micro_batch: int) -> None:
+    tradable = np.arange(N) != 4
+    whole, parts = (unsettle(make_learner(micro_batch=b, eta=0.5)) for b in (N, micro_batch))
+    wanted = whole.decide(make_market(tradable=tradable))
+    np.testing.assert_allclose(parts.decide(make_market(tradable=tradable)), wanted, rtol=0, atol=1e-6)
+    whole.learn(RETURNS)
+    sizes = []
+    parts.policy.projection.register_forward_hook(lambda layer, inputs, output: sizes.append(len(output)))
+    assert parts.learn(RETURNS).drift == 0
+    assert sum(sizes) == N - 1
+    assert max(sizes) <= micro_batch
+    for name, parameter in parts.policy.trainable().items():
+        other = whole.policy.trainable()[name].grad
+        assert (parameter.grad - other).norm() < 1e-5 * other.norm(), name
+
+
+def test_a_weight_too_small_for_a_number_still_leaves_a_gradient(make_learner, make_market, unsettle) -> None:
+    learner = unsettle(make_learner())
+    with torch.no_grad():
+        learner.policy.head.weight *= 1e4
+    assert (learner.decide(make_market()) == 0).any()
+    report = learner.learn(RETURNS)
+    assert np.isfinite([report.loss, report.concentration, report.gradient_norm]).all()
+    assert report.drift == 0
+
+
+def test_learners_of_one_backbone_share_its_frozen_tensors_and_nothing_else(
+    make_learner, make_market, chronos_folder
+) -> None:
+    one, other = (make_learner(seed=seed, backbone=str(chronos_folder)) for seed in (1, 2))
+    trained = one.policy.trainable().keys()
+    theirs = dict(other.policy.named_parameters())
+    for name, parameter in one.policy.named_parameters():
+        assert (parameter.data_ptr() == theirs[name].data_ptr()) == (name not in trained), name
+    alone = other.decide(make_market())
+    one.decide(make_market())
+    one.learn(RETURNS)
+    assert np.array_equal(other.decide(make_market()), alone)
+
+
+def test_the_last_learner_frees_the_backbone(make_learner, chronos_folder) -> None:
+    learner = make_learner(backbone=str(chronos_folder))
+    frozen = weakref.ref(learner.policy.encoder.final_layer_norm.weight)
+    del learner
+    gc.collect()
+    assert frozen() is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"lora_alpha": 16}, {"lora_alpha": 8, "use_rslora": True}, {"lora_alpha": 16, "use_dora": True}],
+    ids=["lora", "rslora", "dora"],
+)
+def test_gradients_and_step_agree_with_the_obvious_code(
+    make_learner, make_market, unsettle, chronos_folder, options
+) -> None:
+    learner = unsettle(make_learner(backbone=str(chronos_folder), lora_r=4, micro_batch=5, **options))
+    market = make_market()
     model = get_peft_model(
         T5EncoderModel.from_pretrained(chronos_folder),
-        LoraConfig(r=4, lora_alpha=16, target_modules=["q", "k", "v", "o"], lora_dropout=0.0),
+        LoraConfig(r=4, target_modules=["q", "k", "v", "o"], lora_dropout=0.0, **options),
     ).eval()
     projection, head = torch.nn.Linear(3, 32), torch.nn.Linear(32, 1, bias=False)
     obvious = {f"encoder.{n.removeprefix('base_model.model.encoder.')}": p for n, p in model.named_parameters()}

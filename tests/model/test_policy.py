@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, inject_adapter_in_model
 
 from model import backbone
 from model.policy import Policy
@@ -8,10 +9,12 @@ from model.policy import Policy
 LAYERS, F, D = 2, 3, 64
 
 
-def make(seed: int = 1, r: int = 8, dtype: torch.dtype = torch.float32) -> Policy:
+def make(
+    seed: int = 1, r: int = 8, dtype: torch.dtype = torch.float32, init: str = "true", dora: bool = False
+) -> Policy:
     encoder = backbone.load("tiny-random", dtype, torch.device("cpu"))
-    backbone.add_adapters(encoder, r=r, alpha=16)
-    return Policy(encoder, F, seed=seed)
+    backbone.add_adapters(encoder, r=r, alpha=16, use_rslora=False, use_dora=dora)
+    return Policy(encoder, F, seed=seed, init_lora_weights=init)
 
 
 @pytest.fixture
@@ -20,10 +23,14 @@ def features() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_what_trains_is_lora_of_q_k_v_o_projection_and_head_in_fp32(dtype: torch.dtype) -> None:
-    policy = make(dtype=dtype)
+@pytest.mark.parametrize("dora", [False, True])
+def test_what_trains_is_lora_of_q_k_v_o_projection_and_head_in_fp32(dtype: torch.dtype, dora: bool) -> None:
+    policy = make(dtype=dtype, dora=dora)
     attention = "encoder.block.{}.layer.0.SelfAttention.{}.lora_{}.default.weight"
     adapters = {attention.format(i, linear, ab) for i in range(LAYERS) for linear in "qkvo" for ab in "AB"}
+    if dora:
+        magnitude = attention.replace("lora_{}", "lora_magnitude_vector")
+        adapters |= {magnitude.format(i, linear) for i in range(LAYERS) for linear in "qkvo"}
     assert policy.trainable().keys() == adapters | {"projection.weight", "projection.bias", "head.weight"}
     assert all(parameter.dtype == torch.float32 for parameter in policy.trainable().values())
 
@@ -41,6 +48,29 @@ def test_a_tensor_that_changes_shape_moves_no_other_initial_parameter() -> None:
     eight, four = make(r=8).trainable(), make(r=4).trainable()
     for name in ("projection.weight", "head.weight"):
         assert torch.equal(eight[name], four[name])
+
+
+def test_adapters_start_as_peft_starts_them() -> None:
+    """Peft's own draws are other numbers of the same distributions."""
+    layer = "encoder.block.1.layer.0.SelfAttention.v"
+    for init, theirs in {"true": True, "gaussian": "gaussian", "orthogonal": "orthogonal"}.items():
+        torch.manual_seed(0)
+        linear = torch.nn.ModuleDict({"v": torch.nn.Linear(D, D, bias=False)})
+        inject_adapter_in_model(LoraConfig(r=16, target_modules=["v"], init_lora_weights=theirs), linear)
+        ours = make(r=16, init=init).trainable()
+        a, b = (ours[f"{layer}.lora_{ab}.default.weight"].detach() for ab in "AB")
+        their_a, their_b = linear["v"].lora_A["default"].weight, linear["v"].lora_B["default"].weight
+        assert (a.shape, b.shape) == (their_a.shape, their_b.shape)
+        assert a.std() == pytest.approx(their_a.std().item(), rel=0.15)  # of 1024 numbers, that is some 5 deviations
+        assert b.std() == pytest.approx(their_b.std().item(), rel=0.15)
+        assert a.abs().max() == pytest.approx(their_a.abs().max().item(), rel=0.5)  # a uniform's end, a normal's tail
+        assert (b @ a).abs().max() < 1e-6
+
+
+def test_orthogonal_adapters_learn_in_a_and_b_from_the_first_step(features: torch.Tensor) -> None:
+    policy = make(init="orthogonal")
+    policy(features)[0].backward()
+    assert all(parameter.grad.any() for parameter in policy.trainable().values())
 
 
 @torch.no_grad()
@@ -61,9 +91,11 @@ def test_gradients_reach_every_trainable_tensor_but_lora_a_at_first(features: to
             assert parameter.grad.any(), name
 
 
+@pytest.mark.parametrize("init", ["true", "gaussian", "orthogonal"])
+@pytest.mark.parametrize("dora", [False, True])
 @torch.no_grad()
-def test_the_first_scores_are_the_frozen_encoders_own(features: torch.Tensor) -> None:
-    policy = make()
+def test_the_first_scores_are_the_frozen_encoders_own(features: torch.Tensor, init: str, dora: bool) -> None:
+    policy = make(init=init, dora=dora)
     bare = backbone.load("tiny-random", torch.float32, torch.device("cpu"))
     hidden = bare(inputs_embeds=policy.projection(features)).last_hidden_state[:, -1]
     torch.testing.assert_close(policy(features), policy.head(hidden)[:, 0], rtol=0, atol=1e-6)

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from model import objective
+from model import objective, precision
 from model.checkpoint import pack
 from model.learner import OnlineLearner
-from model.precision import NonFiniteError, reproducible, resolve, run_finite, widened
+from model.precision import SINGLE_THREAD, NonFiniteError, reproducible, resolve, run_finite, widened
 
 N = 12  # the stocks of make_market
 RETURNS = np.random.default_rng(9).normal(0, 0.05, N)
@@ -136,8 +137,8 @@ def test_a_real_overflow_of_fp16_is_caught(make_learner, make_market, unsettle) 
     learner = unsettle(make_learner(precision="fp16"))
     assert learner.decide(make_market()).sum() == pytest.approx(1)
     assert learner.learn(RETURNS).fallbacks == 0
-    with torch.no_grad():
-        learner.policy.encoder.block[0].layer[0].layer_norm.weight *= 1e5  # beyond fp16's 65504
+    frozen = learner.policy.encoder.block[0].layer[0].layer_norm
+    frozen.weight = torch.nn.Parameter(frozen.weight * 1e5, requires_grad=False)  # beyond fp16's 65504
     assert learner.decide(make_market()).sum() == pytest.approx(1)
     assert learner.learn(RETURNS).fallbacks == 1
 
@@ -183,14 +184,15 @@ def test_an_error_that_is_not_about_numbers_is_not_tried_again(make_learner) -> 
 
 def settings_of_torch() -> tuple[object, ...]:
     reduced = torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction
-    return torch.are_deterministic_algorithms_enabled(), reduced, torch.get_num_threads()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    return torch.are_deterministic_algorithms_enabled(), reduced, fill, torch.get_num_threads()
 
 
 def test_reproducible_arithmetic_ends_with_its_block(make_learner) -> None:
     torch.set_num_threads(2)
     before = settings_of_torch()
     with reproducible(make_learner().policy):
-        assert settings_of_torch() == (True, False, 1)
+        assert settings_of_torch() == (True, False, False, 1)
     assert settings_of_torch() == before
 
 
@@ -200,12 +202,23 @@ def test_a_model_of_some_size_keeps_its_threads() -> None:
         assert torch.get_num_threads() == 2
 
 
-def test_auto_is_fp16_on_cuda_and_fp32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_fp16_on_cuda_and_on_a_cpu_bf16_where_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    large, small = SINGLE_THREAD, SINGLE_THREAD - 1
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve("auto", "auto") == (torch.device("cpu"), torch.float32)
-    assert resolve("cpu", "bf16") == (torch.device("cpu"), torch.bfloat16)
+    monkeypatch.setattr(precision, "native_bf16", lambda: True)
+    assert resolve("auto", "auto", large) == (torch.device("cpu"), torch.bfloat16)
+    assert resolve("auto", "auto", small) == (torch.device("cpu"), torch.float32)
+    assert resolve("cpu", "bf16", small) == (torch.device("cpu"), torch.bfloat16)
+    monkeypatch.setattr(precision, "native_bf16", lambda: False)
+    assert resolve("auto", "auto", large) == (torch.device("cpu"), torch.float32)
     with pytest.raises(RuntimeError, match="torch sees no CUDA device"):
-        resolve("cuda", "auto")
+        resolve("cuda", "auto", large)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve("auto", "auto") == (torch.device("cuda"), torch.float16)
-    assert resolve("cpu", "auto") == (torch.device("cpu"), torch.float32)
+    assert resolve("auto", "auto", small) == (torch.device("cuda"), torch.float16)
+    assert resolve("cpu", "auto", large) == (torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="no /proc/cpuinfo to compare with")
+def test_native_bf16_is_what_the_processor_says() -> None:
+    flags = Path("/proc/cpuinfo").read_text()
+    assert precision.native_bf16() == ("avx512_bf16" in flags or "amx_tile" in flags)

@@ -1,0 +1,41 @@
+"""The benchmark measures what it says, and its fp64 reference, written out from T5's formulas, agrees with ours."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(report: Path, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "benchmarks/model.py", "--json", str(report), *options]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return json.loads(report.read_text())
+
+
+@pytest.mark.slow
+def test_the_report_has_the_ratios_of_its_own_measurements(tmp_path: Path) -> None:
+    report = run(tmp_path / "report.json", "--shape", "tiny", "--stocks", "12", "--repeats", "1", "--precision", "fp32")
+    obvious, ours = report["variants"]["obvious"], report["variants"]["fp32"]
+    assert report["step_speedup"] == {"fp32": obvious["step"] / ours["step"]}
+    assert report["memory_ratio"] == {"fp32": obvious["memory"] / ours["memory"]}
+    assert report["forward_fraction_of_peak"] == {"fp32": ours["forward"] / ours["peak"]}
+    assert 0 < report["forward_fraction_of_peak"]["fp32"] < 1
+    assert 1e8 < ours["memory"] < obvious["memory"]  # bytes, and the decoder is not among ours
+
+
+# In fp32 the bounds that the gradients of the obvious code obey too. bf16 has 2^-8 where fp32 has 2^-24.
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["tiny", "large"])
+def test_weights_and_gradients_agree_with_fp64(tmp_path: Path, shape: str) -> None:
+    options = ("--errors", "--shape", shape, "--stocks", "2", "--precision", "fp32", "--precision", "bf16")
+    errors = run(tmp_path / "report.json", *options)
+    assert errors["fp32"]["weights"] < 1e-6
+    assert errors["fp32"]["worst_sides"] < 1e-5
+    assert errors["bf16"]["weights"] < 1e-2
+    assert errors["bf16"]["worst_sides"] < 0.1
+    assert errors["fp32"]["fell_back"] == errors["bf16"]["fell_back"] == 0
