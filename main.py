@@ -155,6 +155,7 @@ class OnlinePortfolio(QCAlgorithm):
             self._allocator = OnlineLearner(
                 options.model, options.learning, n_features=len(self._selection.names), seed=options.run.seed
             )
+            self.log(f"{self._allocator}")
             if self._restored is not None:
                 self._allocator.restore(self._restored)
                 self._restored = None

@@ -180,7 +180,9 @@ def distances(backbone: str, precision: str, stocks: int, options: dict[str, Any
 def _exact_score(encoder: Any, trained: dict[str, Any], features: Any, sides: Any = None) -> Any:
     """The score of one stock, features (L, F), as T5's formulas have it, in the type of `features`, adapters merged.
 
-    sides: (layers, L, d_ff) bool, True where a ReLU lets its input through, in place of the input's own sign. Written out because transformers' own code works in fp32 in places.
+    sides: (layers, L, d_ff) bool, True where a ReLU lets its input through, in place of the input's own sign.
+
+    Written out because transformers' own code works in fp32 in places.
     """
     import torch
 
@@ -337,19 +339,19 @@ def _show(result: dict[str, Any], title: str) -> None:
             f"{result['step_speedup'][name]:.1f}" if ours else "",
             f"1/{result['memory_ratio'][name]:.1f}" if ours else "",
         )
-    Console().print(table)
+    Console(width=110).print(table)
 
 
 def _show_errors(result: dict[str, dict[str, float]], title: str) -> None:
     table = Table(
         title=title, caption="gradients: over all tensors, worst tensor; the same with ReLUs on the same side"
     )
-    for heading in ("", "weight x N", "traded", "gradient", "worst", "sides", "worst", "fell back"):
+    for heading in ("", "weights x N", "traded", "gradient", "worst", "same sides", "worst", "fell back"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     keys = ("weights", "traded", "gradient", "worst", "gradient_sides", "worst_sides")
     for name, error in result.items():
         table.add_row(name, *(f"{error[key]:.1e}" for key in keys), "yes" if error["fell_back"] else "no")
-    Console().print(table)
+    Console(width=110).print(table)
 
 
 if __name__ == "__main__":

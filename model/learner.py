@@ -72,6 +72,19 @@ class OnlineLearner:
             weight_decay=self._learning.weight_decay,
         )
 
+    def __str__(self) -> str:
+        """What runs where, for a log: `auto` settings as they were resolved. Loads the backbone."""
+        matrix = self.policy.get_parameter("encoder.block.0.layer.0.SelfAttention.q.base_layer.weight")
+        frozen, trained = (
+            sum(parameter.numel() for parameter in self.policy.parameters() if parameter.requires_grad == learns)
+            for learns in (False, True)
+        )
+        dtype = next(name for name, dtype in precision.DTYPES.items() if dtype == matrix.dtype)
+        return (
+            f"{self._model.backbone} in {dtype} on {matrix.device}: {frozen:,} frozen parameters, {trained:,} trained, "
+            f"{self._model.micro_batch} stocks at a time"
+        )
+
     def decide(self, market: Market) -> NDArray[np.float64]:
         """See `Allocator.decide`. Raises ValueError for a market with another number of indicators."""
         self._check_width(market)

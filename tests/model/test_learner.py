@@ -125,6 +125,15 @@ def test_learners_of_one_backbone_share_its_frozen_tensors_and_nothing_else(
     assert np.array_equal(other.decide(make_market()), alone)
 
 
+def test_a_learner_says_what_auto_settings_became(make_learner) -> None:
+    learner = make_learner(device="auto", precision="auto", micro_batch=7)
+    frozen = sum(p.numel() for p in learner.policy.parameters() if not p.requires_grad)
+    trained = sum(array.size for array in learner.state().arrays.values())
+    where = "fp16 on cuda:0" if torch.cuda.is_available() else "fp32 on cpu"
+    counts = f"{frozen:,} frozen parameters, {trained:,} trained"
+    assert str(learner) == f"tiny-random in {where}: {counts}, 7 stocks at a time"
+
+
 def test_the_last_learner_frees_the_backbone(make_learner, chronos_folder) -> None:
     learner = make_learner(backbone=str(chronos_folder))
     frozen = weakref.ref(learner.policy.encoder.final_layer_norm.weight)
