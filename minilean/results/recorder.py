@@ -25,7 +25,7 @@ from minilean.results.statistics import (
     summary,
 )
 from minilean.results.trades import TradeBuilder
-from minilean.securities import Security, fee
+from minilean.securities import Security
 from minilean.symbols import Symbol
 
 EQUITY_POINTS = 4000
@@ -444,9 +444,7 @@ class Recorder:
         value = self._portfolio.total_value()
         active = list(self._portfolio.active())
         holdings = sum((abs(s.quantity * s.price) for s in active), ZERO)
-        unrealized = sum(
-            (s.quantity * (s.price - s.average_price) - fee(-s.quantity, s.price) for s in active if s.quantity), ZERO
-        )
+        unrealized = sum((s.unrealized_profit() for s in active), ZERO)
         fees = self._portfolio.total_fees
         net_return = divide(value - self._cash, self._cash) * _HUNDRED if self._cash > 0 else ZERO
         built_in = {
