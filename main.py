@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from indicators import Bars, Selection, compute, required_bars, scale, select
+from model import make_allocator
 from model.allocator import Market as MonthMarket
 from model.allocator import StepReport
 from model.checkpoint import pack, unpack
@@ -15,6 +16,7 @@ STATE_KEY = "online-portfolio/state"
 # LEAN counts back in whole days from the last close, so that after an early close fewer sessions come than are asked
 # for, down to five for six: requests are generous, and what is not needed is not looked at.
 SESSIONS_OF_A_MONTH = 35
+PAST_SESSIONS = 252  # of daily returns that the model and the rules see: a year
 
 
 class OnlinePortfolio(QCAlgorithm):
@@ -54,7 +56,7 @@ class OnlinePortfolio(QCAlgorithm):
             self._month_end,
         )
         self._quarter = None  # (year, 0..3) that the chosen stocks belong to
-        self._chosen = []
+        self._chosen = {}  # stock -> weight in the ETF
         self._selection = None  # frozen with the first decision
         self._allocator = None
         self._open = []  # the stocks of the decision that is not learnt from yet
@@ -82,21 +84,36 @@ class OnlinePortfolio(QCAlgorithm):
             return Universe.UNCHANGED
         weighted.sort(key=lambda row: (-row.weight, str(row.symbol.id)))
         self._quarter = quarter
-        self._chosen = [row.symbol for row in weighted[: self._options.universe.n_stocks]]
-        return self._chosen
+        self._chosen = {row.symbol: float(row.weight) for row in weighted[: self._options.universe.n_stocks]}
+        return list(self._chosen)
 
     # --- month start: decide
 
     def _month_start(self):
         if self._open:
             self._learn()  # the last month's bars were late: learning comes before the next decision
-        panel, stocks = self._panel()
+        stocks = [
+            s
+            for s in self._chosen
+            if s in self.securities and self.securities[s].is_tradable and self.securities[s].price > 0
+        ]
+        history = self.history(stocks, required_bars(self._options.indicators.window) * 5 // 4, Resolution.DAILY)
+        bars = Bars.from_history(history, stocks)
+        panel = self._panel(bars)
         usable = int(panel.usable.sum())
         if usable < self._options.universe.min_stocks:
             self._hold(panel, usable)
             return
         features = scale(panel.values, panel.usable, self._options.indicators.scaling)
-        market = MonthMarket(self.time, tuple(str(s.id) for s in stocks), features, panel.usable)
+        closes = bars.close[:, -PAST_SESSIONS - 1 :]
+        market = MonthMarket(
+            self.time,
+            tuple(str(s.id) for s in stocks),
+            features,
+            panel.usable,
+            caps=np.array([self._chosen[s] for s in stocks]),
+            past=closes[:, 1:] / closes[:, :-1] - 1,
+        )
         weights = self._ready_allocator().decide(market)
         self._check(weights, panel.usable)
         self._turnover = self._turnover_to(stocks, weights)
@@ -120,21 +137,14 @@ class OnlinePortfolio(QCAlgorithm):
                 why += f" (the first one {next(iter(panel.reasons.values()))})"
         self.log(f"{self.time:%Y-%m}: {why}: the positions stay as they are")
 
-    def _panel(self):
+    def _panel(self, bars):
         """The indicators of all members that can be traded; with the first of them the selection is made."""
-        stocks = [
-            s
-            for s in self._chosen
-            if s in self.securities and self.securities[s].is_tradable and self.securities[s].price > 0
-        ]
         window = self._options.indicators.window
-        history = self.history(stocks, required_bars(window) * 5 // 4, Resolution.DAILY)
-        bars = Bars.from_history(history, stocks)
         if self._selection is not None:
-            return compute(bars, window, self._selection.names), stocks
+            return compute(bars, window, self._selection.names)
         panel = compute(bars, window)
         if panel.usable.sum() < self._options.universe.min_stocks:
-            return panel, stocks
+            return panel
         self._selection = select(
             panel.values,
             panel.names,
@@ -144,17 +154,12 @@ class OnlinePortfolio(QCAlgorithm):
         )
         self.log(f"VIF keeps {len(self._selection.names)} of {len(panel.names)} indicators")
         kept = [panel.names.index(name) for name in self._selection.names]
-        return replace(panel, values=panel.values[:, :, kept], names=self._selection.names), stocks
+        return replace(panel, values=panel.values[:, :, kept], names=self._selection.names)
 
     def _ready_allocator(self):
         """The allocator; torch and the backbone are loaded here, at the first decision (LEAN times imports)."""
         if self._allocator is None:
-            from model.learner import OnlineLearner
-
-            options = self._options
-            self._allocator = OnlineLearner(
-                options.model, options.learning, n_features=len(self._selection.names), seed=options.run.seed
-            )
+            self._allocator = make_allocator(self._options, n_features=len(self._selection.names))
             self.log(f"{self._allocator}")
             if self._restored is not None:
                 self._allocator.restore(self._restored)

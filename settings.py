@@ -38,6 +38,12 @@ class RunSettings:
     seed: int = _setting(
         1, "seed of every random number: two runs with one seed give the same bits", low=0, high=2**31 - 1
     )
+    resume: str = _setting(
+        "auto",
+        "go on from the state in the Object Store: live, where there is one (auto); never; or stop where there is none "
+        "(require)",
+        choices=("auto", "never", "require"),
+    )
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,9 @@ class UniverseSettings:
     n_stocks: int = _setting(100, "largest constituents by weight that are considered (paper: 100)", low=2, high=500)
     min_stocks: int = _setting(
         5, "with fewer usable stocks than this the month is sat out with the positions as they are", low=2
+    )
+    max_weight: float = _setting(
+        1.0, "a decision that gives one stock more than this is not ordered; 1 allows everything", low=0.0, high=1.0
     )
 
 
@@ -71,8 +80,33 @@ class IndicatorSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The network that turns features into weights."""
+    """What turns features into weights."""
 
+    allocator: str = _setting(
+        "t5",
+        "what decides: a T5 encoder with adapters (t5, paper), a linear map of the same features that learns the same "
+        "way (linear), or a rule to compare with, which learns nothing or only from returns",
+        choices=(
+            "t5",
+            "linear",
+            "equal",
+            "cap",
+            "inverse_volatility",
+            "minimum_variance",
+            "momentum",
+            "eg",
+            "ons",
+        ),
+    )
+    ensemble: int = _setting(
+        1, "learners with seeds of their own, seed, seed + 1 and so on, whose weights are averaged", low=1, high=100
+    )
+    prior: str = _setting(
+        "equal",
+        "weights that the learner starts from and is drawn back to: logits = log prior + score, concentration = "
+        "KL(weights, prior) (paper: equal)",
+        choices=("equal", "cap", "inverse_volatility", "minimum_variance"),
+    )
     backbone: str = _setting(
         "amazon/chronos-t5-large",
         "a Chronos-T5 name on the Hugging Face hub, a local folder, or tiny-random (a control without pretraining)",
@@ -86,6 +120,14 @@ class ModelSettings:
         "how adapters start: A uniform and B 0 (true), A normal and B 0 (gaussian), or both drawn and B A = 0 "
         "(orthogonal, which needs an even lora_r). The first decision is the frozen encoder's own in each",
         choices=("true", "gaussian", "orthogonal"),
+    )
+    trained: str = _setting(
+        "lora",
+        "what learns: adapters, projection and head (lora, paper), or the head alone on frozen random features (head)",
+        choices=("lora", "head"),
+    )
+    cross_attention: bool = _setting(
+        False, "attention across the stocks in front of the head, so that a score can depend on the others"
     )
     device: str = _setting(
         "auto", "where the model runs; auto takes CUDA when it is there", choices=("auto", "cpu", "cuda")
@@ -115,6 +157,25 @@ class LearningSettings:
     eta: float = _setting(0.01, "weight of the concentration term (paper: 0.01)", low=0.0)
     learning_rate: float = _setting(0.01, "AdamW learning rate (paper: 0.01)", low=0.0)
     weight_decay: float = _setting(0.01, "AdamW weight decay (torch's default)", low=0.0)
+    reward: str = _setting(
+        "simple",
+        "what is maximised: the month's return (simple, paper), its log growth (log), or the differential Sharpe ratio "
+        "of Moody and Saffell (sharpe)",
+        choices=("simple", "log", "sharpe"),
+    )
+    variance_aversion: float = _setting(
+        0.0,
+        "weight of w' S w in the loss, S the shrunk covariance of the past year's returns, a month's worth",
+        low=0.0,
+    )
+    turnover_cost: float = _setting(
+        0.0, "cost in the loss of a unit of turnover against the drifted weights of the month before", low=0.0
+    )
+    replay: int = _setting(0, "months before the last that each step also learns from", low=0, high=240)
+    replay_decay: float = _setting(0.9, "weight of a replayed month against the one after it", low=0.0, high=1.0)
+    max_step_kl: float = _setting(
+        0.0, "shorten a step that would move the month's weights further than this in KL; 0 allows every step", low=0.0
+    )
 
 
 @dataclass(frozen=True)

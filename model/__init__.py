@@ -8,5 +8,16 @@ Importing this package imports numpy only; torch is loaded by `model.learner`.
 """
 
 from model.allocator import Allocator, Decision, Market, NoOpenDecisionError, State, StepReport
+from settings import Settings
 
-__all__ = ["Allocator", "Decision", "Market", "NoOpenDecisionError", "State", "StepReport"]
+__all__ = ["Allocator", "Decision", "Market", "NoOpenDecisionError", "State", "StepReport", "make_allocator"]
+
+
+def make_allocator(options: Settings, *, n_features: int) -> Allocator:
+    """The allocator that the settings name; torch is imported here, where it needs it.
+
+    n_features: F, the number of indicators.
+    """
+    from model.learner import OnlineLearner
+
+    return OnlineLearner(options.model, options.learning, n_features=n_features, seed=options.run.seed)

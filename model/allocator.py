@@ -1,6 +1,6 @@
 """The protocol that every decision maker obeys, and the data that goes in and out. Numpy only.
 
-Axes: N stocks, L sessions, F indicators.
+Axes: N stocks, L sessions, F indicators, T past sessions.
 """
 
 from collections.abc import Mapping
@@ -24,6 +24,9 @@ class Market:
     stocks: N identifiers, unique.
     features: (N, L, F) float32, scaled; anything, NaN too, where a stock is not tradable.
     tradable: (N,) bool; the others get weight 0 and have no influence.
+    caps: (N,) float64 weights in the ETF, in any unit; NaN where unknown, as all are by default.
+    past: (N, T) float64 simple daily returns up to the last session, oldest first; NaN where a stock has none; T = 0
+        by default.
 
     Raises ValueError where shapes differ, identifiers repeat, nothing is tradable, or a tradable stock has a feature
     that is not finite.
@@ -33,15 +36,24 @@ class Market:
     stocks: tuple[str, ...]
     features: NDArray[np.float32]
     tradable: NDArray[np.bool_]
+    caps: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    past: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
 
     def __post_init__(self) -> None:
+        n_stocks = len(self.stocks)
         features = np.array(self.features, dtype=np.float32)  # copies: the decision must outlive the caller's arrays
         tradable = np.array(self.tradable, dtype=bool)
-        n_stocks = len(self.stocks)
+        caps = np.array(self.caps, dtype=np.float64) if self.caps.size else np.full(n_stocks, np.nan)
+        past = np.array(self.past, dtype=np.float64) if self.past.size else np.empty((n_stocks, 0))
         if features.ndim != 3 or features.shape[0] != n_stocks or tradable.shape != (n_stocks,):
             raise ValueError(
                 f"market of {self.instant}: {n_stocks} stocks go with features ({n_stocks}, L, F) and tradable "
                 f"({n_stocks},), not {features.shape} and {tradable.shape}"
+            )
+        if caps.shape != (n_stocks,) or past.ndim != 2 or len(past) != n_stocks:
+            raise ValueError(
+                f"market of {self.instant}: {n_stocks} stocks go with caps ({n_stocks},) and past ({n_stocks}, T), not "
+                f"{caps.shape} and {past.shape}"
             )
         if len(set(self.stocks)) < n_stocks:
             raise ValueError(f"market of {self.instant}: a stock is listed twice: give each identifier once")
@@ -54,9 +66,9 @@ class Market:
                 f"market of {self.instant}: {spoilt.sum()} tradable stocks have features that are not finite, "
                 f"{first} for one: mark them as not tradable"
             )
-        features.flags.writeable = tradable.flags.writeable = False
-        object.__setattr__(self, "features", features)
-        object.__setattr__(self, "tradable", tradable)
+        for name, array in {"features": features, "tradable": tradable, "caps": caps, "past": past}.items():
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,7 +42,7 @@ def test_an_empty_text_keeps_the_default():
     ("parameters", "message"),
     [
         ({"learning_rat": "1"}, "unknown parameter 'learning_rat': did you mean 'learning_rate'?"),
-        ({"zzz": "1"}, "unknown parameter 'zzz': known are backbone, "),
+        ({"zzz": "1"}, "unknown parameter 'zzz': known are allocator, backbone, "),
         ({"seed": "x"}, "seed = 'x' is not a whole number"),
         ({"seed": "1.5"}, "seed = '1.5' is not a whole number"),
         ({"eta": "much"}, "eta = 'much' is not a number"),
