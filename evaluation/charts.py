@@ -28,12 +28,16 @@ _TICKS = ((pd.Timedelta(days=3 * 366), "YS"), (pd.Timedelta(days=270), "QS"), (p
 
 @dataclass(frozen=True)
 class Line:
-    """A series of a chart: values (T,), NaN where there is none. style: a class of the style sheet."""
+    """A series of a chart: values (T,), NaN where there is none. style: a class of the style sheet.
+
+    named: whether it stands in the legend and under the pointer.
+    """
 
     name: str
     values: Floats
     style: str
     shape: str = "line"  # or "area", down or up to zero, or "bar"
+    named: bool = True
 
 
 @dataclass(frozen=True)
@@ -115,17 +119,18 @@ def line_chart(
     if not low < high:  # one value, or none
         low, high = (low - 0.5, high + 0.5) if len(values) else (0.0, 1.0)
     drawings = [_drawing(x, lines, low, high, unit, log=False)]
+    named = [line for line in lines if line.named]
     if both_scales and low > 0:
         drawings.append(_drawing(x, lines, low, high, unit, log=True))
     return Chart(
         label=label,
         drawings=tuple(drawings),
         x_ticks=_date_ticks(days, x),
-        legend=tuple((line.style, line.name) for line in lines),
+        legend=tuple((line.style, line.name) for line in named),
         hover=_json(
             unit=unit,
             days=_steps(days),
-            lines=[{"name": line.name, "style": line.style, "values": _short(line.values)} for line in lines],
+            lines=[{"name": line.name, "style": line.style, "values": _short(line.values)} for line in named],
         ),
     )
 

@@ -63,7 +63,7 @@ def risk_free_rate(result: Result) -> float:
     The result file does not hold it. It follows from LEAN's Sharpe ratio, whose other terms are known; four places of
     that ratio fix the rate to within 0.00005 times the volatility.
     """
-    returns = _returns(result.samples)["return"].to_numpy()
+    returns = daily_returns(result)["return"].to_numpy()
     deviation = _deviation(returns, result.trading_days)
     if not deviation > 0:
         return math.nan
@@ -72,14 +72,27 @@ def risk_free_rate(result: Result) -> float:
 
 def strategy_performance(result: Result, days_a_year: float) -> Performance:
     """The run's figures. days_a_year: `result.trading_days` for LEAN's own."""
-    returns = _returns(result.samples)
+    returns = daily_returns(result)
     return _performance(result.equity, returns["return"], returns["benchmark"], risk_free_rate(result), days_a_year)
 
 
 def benchmark_performance(result: Result, days_a_year: float) -> Performance:
     """The benchmark's figures, as if it were held without costs, by the same formulas from the same samples."""
-    returns = _returns(result.samples)["benchmark"]
+    returns = daily_returns(result)["benchmark"]
     return _performance(result.samples["benchmark"].dropna(), returns, returns, risk_free_rate(result), days_a_year)
+
+
+def daily_returns(result: Result) -> pd.DataFrame:
+    """Columns `day`, `return` and `benchmark` by sample, without the first two samples, which LEAN's statistics leave
+    out."""
+    samples = result.samples
+    return samples[["day", "return"]].assign(benchmark=samples["benchmark"].pct_change(fill_method=None)).iloc[2:]
+
+
+def sharpe_ratio(returns: Floats, rate: float, days_a_year: float) -> float:
+    """LEAN's annual Sharpe ratio of daily samples (T,); NaN where they do not move. rate: risk-free, a year."""
+    deviation = _deviation(returns, days_a_year)
+    return (_annual(returns, days_a_year) - rate) / deviation if deviation > 0 else math.nan
 
 
 def rolling_performance(result: Result, window: int = 365) -> pd.DataFrame:
@@ -87,7 +100,7 @@ def rolling_performance(result: Result, window: int = 365) -> pd.DataFrame:
 
     Columns: `sharpe`, `benchmark_sharpe`, `beta`. No row before the first whole window.
     """
-    returns = _returns(result.samples)
+    returns = daily_returns(result)
     rate, days = risk_free_rate(result), result.trading_days
     moving = returns[["return", "benchmark"]].rolling(window)
     sharpe = ((1 + moving.mean()) ** days - 1 - rate) / (moving.std() * math.sqrt(days))
@@ -164,12 +177,6 @@ def monthly_alpha(months: pd.DataFrame, rate: float) -> Estimate:
     return newey_west(excess[:, 0], np.column_stack((np.ones(len(excess)), excess[:, 1])))[0]
 
 
-def _returns(samples: pd.DataFrame) -> pd.DataFrame:
-    """Returns of strategy and benchmark by sample, without the first two, which LEAN leaves out of its statistics."""
-    returns = samples[["day", "return"]].assign(benchmark=samples["benchmark"].pct_change(fill_method=None))
-    return returns.iloc[2:]
-
-
 def _performance(
     curve: "pd.Series[float]",
     returns: "pd.Series[float]",
@@ -182,7 +189,7 @@ def _performance(
     if not deviation > 0:
         return Performance(*[math.nan] * 7)
     annual, benchmark_annual = _annual(x, days_a_year), _annual(b, days_a_year)
-    sharpe = (annual - rate) / deviation
+    sharpe = sharpe_ratio(x, rate, days_a_year)
     error = sharpe_standard_error(
         sharpe,
         len(x),

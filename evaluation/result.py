@@ -79,6 +79,7 @@ class Result:
     weights: pd.DataFrame
     plots: Mapping[str, Mapping[str, "pd.Series[float]"]]
 
+
 def read_result(path: Path) -> Result:
     """Read the main result file of a backtest.
 

@@ -49,7 +49,7 @@ _MIN_MONTHS = 24
 _POINTS = 1500
 _NONE = "\N{EN DASH}"
 
-_templates = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("evaluation"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -98,7 +98,7 @@ def tear_sheet(result: Result) -> str:
     market = benchmark_performance(result, result.trading_days)
     months = monthly_returns(result)
     weights = _weights(result) if drawn else None
-    return _templates.get_template("tearsheet.html").render(
+    return TEMPLATES.get_template("tearsheet.html").render(
         result=result,
         width=WIDTH,
         height=HEIGHT,
@@ -128,7 +128,7 @@ def picture(result: Result) -> str:
     """
     if len(result.samples) < 3:
         raise NothingToDraw(f"{result.name} has no daily returns, so there is no picture of it")
-    return _templates.get_template("picture.svg").render(
+    return TEMPLATES.get_template("picture.svg").render(
         result=result,
         period=_period(result),
         width=WIDTH,

@@ -1,6 +1,7 @@
-"""The command line: `python -m minilean backtest`, with the habits of `lean backtest`, and `data demo`."""
+"""The command line: `python -m minilean backtest`, with the habits of `lean backtest`, `data` and `workspace`."""
 
 import gc
+import shlex
 import sys
 import time
 from contextlib import nullcontext
@@ -142,9 +143,33 @@ def _backtest(
     return failure is None
 
 
+@main.command()
+@click.argument("project", type=_FOLDER)
+@click.argument("folder", type=_FOLDER)
+@click.argument("sources", nargs=-1, required=True)
+def workspace(project: Path, folder: Path, sources: tuple[str, ...]) -> None:
+    """Write the SOURCES of PROJECT that run in LEAN into FOLDER, for `lean cloud push`.
+
+    lean.json goes beside FOLDER. Every file is compiled, and every import must be found in the cloud.
+    """
+    from minilean.project import Project
+    from minilean.workspace import write_workspace
+
+    try:
+        written = write_workspace(Project(project, {}), folder, sources)
+    except HostError as error:
+        raise SystemExit(f"Error: {error}") from None
+    for name, size in written.sizes.items():
+        click.echo(f"{size:7,}  {name}")
+    click.echo(f"{sum(written.sizes.values()):7,}  bytes in {len(written.sizes)} files in {folder}")
+    if not written.has_organization:
+        click.echo(f"Before pushing, set job-organization-id in {folder.parent / 'lean.json'}.")
+    click.echo(f"Push with: cd {folder.parent} && lean cloud push --project {folder.name}")
+
+
 @main.group()
 def data() -> None:
-    """Data folders in LEAN's format: make an invented one, look at one."""
+    """Data folders in LEAN's format: make one of tables or an invented one, look at one."""
 
 
 @data.command()
@@ -162,6 +187,75 @@ def demo(folder: Path, seed: int) -> None:
     click.echo(
         f"An invented market of {market.n_stocks} stocks and SPY, {market.first} to {market.last}, seed {seed}, "
         f"is {what} {folder}"
+    )
+
+
+@data.command("import")
+@click.argument("folder", type=_FOLDER)
+@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+@click.option("--prices", type=click.Choice(["adjusted", "raw"]), help="Whether prices contain dividends and splits.")
+@click.option("--constituents", metavar="FILE|all", help="Table of date, ticker, weight (fractions); or all tickers.")
+@click.option("--etf", default="SPY", show_default=True, help="The fund whose constituents they are.")
+@click.option("--yfinance", is_flag=True, help="FILE... are tickers, whose adjusted bars the package yfinance fetches.")
+def import_(
+    folder: Path, sources: tuple[str, ...], prices: str | None, constituents: str | None, etf: str, yfinance: bool
+) -> None:
+    """Make a LEAN data folder, FOLDER, of tables of daily bars, CSV or Parquet.
+
+    \b
+    Long:  date, ticker, open, high, low, close, volume[, dividend, split];
+           without ticker, the file is named by it: AAPL.csv.
+    Wide:  one file a field, open.csv, high.csv, low.csv, close.csv, volume.csv
+           [, dividend.csv, split.csv], with the column date and one a ticker.
+
+    SPY, for the benchmark, and the fund of --etf need a bar on every session. A date is a session in New York; a moment
+    with a time zone counts as its day there. With raw prices, dividend is in dollars a share held the day before and
+    split in new shares for an old one (2), both on the ex-day. --constituents all makes every ticker a member, at
+    equal weights: tickers that were chosen because they still exist today flatter every result.
+
+    Passed over: the order of rows, empty rows, bars with all cells empty, a stock's missing days, other columns,
+    fractions of a share. Refused: a bar with some cells empty, a price that is not above zero, high below low, a second
+    bar of one day, a day without session, a day before 1998-01-02. A stock whose bars end before those of other stocks
+    is delisted that day. A list of a day without session counts for the session before. Nothing is written unless
+    everything can be used; only a FOLDER that was made by this command is replaced, whole but for interest rates.
+    """
+    from minilean.check import check_folder
+    from minilean.errors import DataError
+    from minilean.importing import import_market
+    from minilean.tables import download, read_tables
+
+    console = Console(highlight=False, soft_wrap=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    progress = Progress(*columns, console=console, transient=True)
+    try:
+        if not constituents:
+            raise DataError("name the fund's members with --constituents FILE, or take all tickers: --constituents all")
+        if yfinance and prices == "raw":
+            raise DataError("yfinance gives adjusted prices: leave --prices raw out")
+        if not yfinance and not prices:
+            raise DataError("say with --prices adjusted or --prices raw whether prices contain dividends and splits")
+        with progress if console.is_terminal else nullcontext():
+            task = progress.add_task("reading", total=None)
+            bars = download(sources) if yfinance else read_tables([Path(source) for source in sources])
+            progress.update(task, description="writing", total=1.0)
+            imported = import_market(
+                folder,
+                bars,
+                adjusted=prices != "raw",
+                constituents=None if constituents == "all" else Path(constituents),
+                etf=etf,
+                on_progress=lambda fraction: progress.update(task, completed=fraction),
+            )
+        console.print(check_folder(imported.folder))
+    except (HostError, OSError) as error:
+        raise SystemExit(f"Error: {error}") from None
+    for remark in imported.remarks:
+        console.print(f"Note: {remark}", markup=False)
+    more = "" if etf.upper() == "SPY" else f" --parameter etf {etf.upper()}"
+    console.print(
+        f"Next: python -m minilean backtest . --data-folder {shlex.quote(str(folder))} "
+        f"--parameter start {imported.start} --parameter end {imported.end}{more}",
+        markup=False,
     )
 
 

@@ -4,46 +4,25 @@ Formats are those of LEAN's own data: zipped daily and hour bars in 1/10000 doll
 constituents of the index fund, market hours, symbol properties and interest rates.
 """
 
-import json
-import os
-import shutil
-import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
-from minilean.calendar import OPEN, MarketCalendar
+from minilean.calendar import OPEN
 from minilean.demo.simulation import SIGNAL, Integers, Market, Stock, simulate
 from minilean.errors import DataError
-from minilean.formats import FAR_FUTURE
+from minilean.folder import LAST_DAY, Exchange, csv_text, factor_file, write_bars, write_text, written_whole
 from minilean.symbols import DEFAULT_FIRST_DATE, SecurityIdentifier
 
 YEARS = (2008, 2011)
-"""The years that the holidays below cover; the market of the defaults."""
+"""The years that a market is drawn within; the market of the defaults."""
 
-_HOLIDAYS = """
-2008-01-01 2008-01-21 2008-02-18 2008-03-21 2008-05-26 2008-07-04 2008-09-01 2008-11-27 2008-12-25
-2009-01-01 2009-01-19 2009-02-16 2009-04-10 2009-05-25 2009-07-03 2009-09-07 2009-11-26 2009-12-25
-2010-01-01 2010-01-18 2010-02-15 2010-04-02 2010-05-31 2010-07-05 2010-09-06 2010-11-25 2010-12-24
-2011-01-17 2011-02-21 2011-04-22 2011-05-30 2011-07-04 2011-09-05 2011-11-24 2011-12-26
-2012-01-02 2012-01-16 2012-02-20 2012-04-06 2012-05-28 2012-07-04 2012-09-03 2012-10-29 2012-10-30 2012-11-22 2012-12-25
-"""
-_EARLY_CLOSES = (
-    "2008-07-03 2008-11-28 2008-12-24 2009-11-27 2009-12-24 2010-11-26 2011-11-25 2012-07-03 2012-11-23 2012-12-24"
-)
-_EARLY = time(13, 0)
 _INTEREST_RATES = "DATE,rate\n2008-01-02,4.00\n2008-12-17,0.50\n2010-02-19,0.75\n"
-_SYMBOL_PROPERTIES = (
-    "market,symbol,type,description,quote_currency,contract_multiplier,minimum_price_variation,lot_size,market_ticker,"
-    "minimum_order_size,price_magnifier,strike_multiplier\nusa,[*],equity,,USD,1,0.01,1\n"
-)
 _EDITION = 1
 """Raised with every change of what a seed gives, so that a folder of before is not taken for one of now."""
 _ABOUT = "ABOUT.txt"
-_FAR_FUTURE = f"{FAR_FUTURE:%Y%m%d}"
 
 
 @dataclass(frozen=True)
@@ -74,9 +53,8 @@ def write_demo_market(
             f"it takes at least 12 stocks and two years within {YEARS[0]}..{YEARS[1]}, and the seed is 0 or more"
         )
     folder = folder.resolve()
-    holidays = [date.fromisoformat(text) for text in _HOLIDAYS.split()]
-    early_closes = [date.fromisoformat(text) for text in _EARLY_CLOSES.split()]
-    calendar = MarketCalendar(set(holidays), dict.fromkeys(early_closes, _EARLY), set(range(5)))
+    exchange = Exchange(YEARS[0], YEARS[1] + 1)
+    calendar = exchange.calendar()
     sessions = calendar.sessions(date(years[0], 1, 1), date(years[1], 12, 31))
     about = (
         "An invented market in LEAN's data-folder format, made by `python -m minilean data demo`.\n"
@@ -87,19 +65,12 @@ def write_demo_market(
     if _holds(folder, about):
         return DemoMarket(folder, seed, n_stocks, sessions[0], sessions[-1], created=False)
 
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    try:
+    with written_whole(folder) as partial:
         market = simulate(calendar, seed=seed, n_stocks=n_stocks, years=years, signal=signal)
-        _write(partial / _ABOUT, about)
-        _write(partial / "market-hours" / "market-hours-database.json", _market_hours(holidays, early_closes))
-        _write(partial / "symbol-properties" / "symbol-properties-database.csv", _SYMBOL_PROPERTIES)
-        _write(partial / "alternative" / "interest-rate" / "usa" / "interest-rate.csv", _INTEREST_RATES)
+        write_text(partial / _ABOUT, about)
+        exchange.write(partial)
+        write_text(partial / "alternative" / "interest-rate" / "usa" / "interest-rate.csv", _INTEREST_RATES)
         _write_equities(partial / "equity" / "usa", market)
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return DemoMarket(folder, seed, n_stocks, sessions[0], sessions[-1], created=True)
 
 
@@ -125,10 +96,10 @@ def _write_equities(folder: Path, market: Market) -> None:
         for day, n_hours, bars in zip(days, market.n_hours, market.fund_hours.tolist(), strict=True)
         for hour, bar in enumerate(bars[:n_hours])
     ]
-    _write_bars(folder / "hour" / f"{market.fund.ticker.lower()}.zip", hours)
+    write_bars(folder / "hour" / f"{market.fund.ticker.lower()}.zip", hours)
     for t in market.month_ends[11:].tolist():
         path = folder / "universes" / "etf" / market.fund.ticker.lower() / f"{days[t]}.csv"
-        _write(path, _constituents(market, t))
+        write_text(path, _constituents(market, t))
 
 
 def _write_security(folder: Path, stock: Stock, bars: Integers, days: list[str], listed: str) -> None:
@@ -140,25 +111,20 @@ def _write_security(folder: Path, stock: Stock, bars: Integers, days: list[str],
     for ticker in dict.fromkeys((first_ticker, stock.ticker)):
         sessions = [t for t in range(len(days)) if stock.has_bar(t) and stock.ticker_on(t) == ticker]
         rows = [(f"{days[t]} 00:00", *bars[t].tolist()) for t in sessions]
-        _write_bars(folder / "daily" / f"{ticker.lower()}.zip", rows)
+        write_bars(folder / "daily" / f"{ticker.lower()}.zip", rows)
 
-    tickers = [(listed, first_ticker), (days[stock.last] if stock.delisted else _FAR_FUTURE, stock.ticker)]
+    tickers = [(listed, first_ticker), (days[stock.last] if stock.delisted else LAST_DAY, stock.ticker)]
     if stock.former:
         former, until = stock.former
         tickers.insert(1, (days[until], former))
     name = f"{stock.ticker.lower()}.csv"
-    _write(folder / "map_files" / name, _csv((day, ticker.lower(), stock.exchange) for day, ticker in tickers))
+    write_text(folder / "map_files" / name, csv_text((day, ticker.lower(), stock.exchange) for day, ticker in tickers))
 
-    factors = [(_FAR_FUTURE, "1", "1", "0")]
-    price_factor = split_factor = 1.0
-    for ex_day in sorted({*stock.dividends, *stock.splits}, reverse=True):
-        close = bars[ex_day - 1, 3] / 1e4
-        price_factor *= 1 - stock.dividends.get(ex_day, 0) / close
-        split_factor *= stock.splits.get(ex_day, 1)
-        factors.append((days[ex_day - 1], _decimal(price_factor), _decimal(split_factor), f"{close:.2f}"))
-    # LEAN drops the history of a file without a row at the beginning.
-    factors.append((listed, _decimal(price_factor), _decimal(split_factor), "1"))
-    _write(folder / "factor_files" / name, _csv(reversed(factors)))
+    events = [
+        (days[ex - 1], bars[ex - 1, 3] / 1e4, stock.dividends.get(ex, 0.0), stock.splits.get(ex, 1.0))
+        for ex in sorted({*stock.dividends, *stock.splits})
+    ]
+    write_text(folder / "factor_files" / name, factor_file(listed, events))
 
 
 def _constituents(market: Market, t: int) -> str:
@@ -172,51 +138,4 @@ def _constituents(market: Market, t: int) -> str:
         sid = SecurityIdentifier.generate_equity(stock.ticker_on(stock.first), market.sessions[stock.first])
         amount = "" if (t, i) in market.unweighted else f"{weight:.8f}"
         lines.append((ticker, str(sid), f"{market.sessions[t]:%Y%m%d}", amount, n_shares, round(dollars)))
-    return _csv(sorted(lines))
-
-
-def _market_hours(holidays: list[date], early_closes: list[date]) -> str:
-    hours = [
-        {"start": "04:00:00", "end": "09:30:00", "state": "premarket"},
-        {"start": "09:30:00", "end": "16:00:00", "state": "market"},
-        {"start": "16:00:00", "end": "20:00:00", "state": "postmarket"},
-    ]
-    entry = {
-        "dataTimeZone": "America/New_York",
-        "exchangeTimeZone": "America/New_York",
-        "sunday": [],
-        **dict.fromkeys(("monday", "tuesday", "wednesday", "thursday", "friday"), hours),
-        "saturday": [],
-        "holidays": [_us_date(day) for day in holidays],
-        "earlyCloses": {_us_date(day): f"{_EARLY}" for day in early_closes},
-        "lateOpens": {},
-    }
-    return json.dumps({"entries": {"Equity-usa-[*]": entry}}, indent=2) + "\n"
-
-
-def _us_date(day: date) -> str:
-    return f"{day.month}/{day.day}/{day.year}"
-
-
-def _decimal(factor: float) -> str:
-    """A factor with the seven places of LEAN's files."""
-    return f"{factor:.7f}".rstrip("0").rstrip(".")
-
-
-def _csv(rows: Iterable[Iterable[object]]) -> str:
-    return "".join(",".join(map(str, row)) + "\n" for row in rows)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode())
-
-
-def _write_bars(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    """One csv file in a zip file; neither carries the time of writing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    entry = zipfile.ZipInfo(f"{path.stem}.csv")
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.create_system, entry.external_attr = 3, 0o644 << 16
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(entry, _csv(rows))
+    return csv_text(sorted(lines))
