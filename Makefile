@@ -6,15 +6,23 @@ NOW := backtests/$(shell date +%Y-%m-%d_%H-%M-%S)
 DATA ?=
 OUTPUT ?= $(NOW)
 PARAMETERS ?=
+MONTHS ?=
+SEED ?= 1
 
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+PIP = $(PY) -m pip install --quiet --disable-pip-version-check
+NO_PACKAGES = Not every package could be installed; pip says above which. Without a network connection it finds none. \
+One that it builds from source needs a C compiler (gcc or clang), which Python 3.11 on Linux, x86-64 or arm64, does not. \
+Then: make setup
 DEMO := demo-market
 RUN = --output "$(OUTPUT)" --parameter backbone $(BACKBONE) $(PARAMETERS)
+# what runs in LEAN, and therefore in the cloud
+CLOUD := main.py settings.py indicators model $(wildcard research.ipynb)
 REPORT = $(PY) -m evaluation report "$(OUTPUT)/OnlinePortfolio.json"
 
-.PHONY: help setup backtest test check
+.PHONY: help setup backtest cloud soak test check
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,8 +34,7 @@ $(READY): pyproject.toml
 	@echo "Setting up $(VENV) with the LEAN image's package versions: a few minutes, once."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@# torch first: a platform whose index has a CPU build then gets that one
-	@$(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PIP) torch==2.13.0 && $(PIP) --editable '.[dev]' || { echo "$(NO_PACKAGES)" >&2; exit 1; }
 	@touch $@
 
 # With DATA, or with LEAN data in lean.json's folder, the paper's period; otherwise the invented market's.
@@ -42,10 +49,16 @@ backtest: $(READY)
 else
 backtest: $(READY)
 	@echo "lean.json's data folder is empty, so this runs on an invented market: its numbers say nothing about real stocks."
-	@$(PY) -m minilean data demo $(DEMO)
-	@$(PY) -m minilean backtest . --data-folder $(DEMO) --parameter end 2011-12-30 $(RUN)
+	@$(PY) -m minilean data demo "$(DEMO)"
+	@$(PY) -m minilean backtest . --data-folder "$(DEMO)" --parameter end 2011-12-30 $(RUN)
 	@$(REPORT)
 endif
+
+cloud: $(READY)  ## write cloud/OnlinePortfolio, a workspace that `lean cloud push` takes
+	@$(PY) -m minilean workspace . cloud/OnlinePortfolio $(CLOUD)
+
+soak: $(READY)  ## a live run that is killed every month, and one in peace, to the bit: MONTHS=127 SEED=1 DATA=folder
+	@$(PY) -m tests.soak --seed $(SEED) $(if $(MONTHS),--months $(MONTHS)) $(if $(strip $(DATA)),--data "$(DATA)")
 
 check: $(READY)  ## ruff, mypy and the fast tests
 	@$(PY) -m ruff check .

@@ -234,7 +234,11 @@ def _text(value: Any) -> str:
 
 def _parse(name: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
     try:
-        readers = {date: date.fromisoformat, bool: {"true": True, "false": False}.__getitem__}
+        readers = {
+            date: date.fromisoformat,
+            bool: {"true": True, "false": False}.__getitem__,
+            int: lambda number: int(number.removesuffix(".0")),  # LEAN's optimizer writes 1 as 1.0
+        }
         value: Any = readers.get(kind, kind)(text)
     except (ValueError, KeyError):
         wanted = {int: "a whole number", float: "a number", date: "a date, yyyy-mm-dd", bool: "true or false"}[kind]
@@ -245,6 +249,34 @@ def _parse(name: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
     if kind is float and not math.isfinite(value):
         raise SettingsError(f"{name} = {text} is not finite")
     if (low is not None and value < low) or (high is not None and value > high):
-        between = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
-        raise SettingsError(f"{name} = {text} is out of range: it must be {between}")
+        raise SettingsError(f"{name} = {text} is out of range: it must be {_range(low, high)}")
     return value
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return f"at least {_text(low)}" if high is None else f"from {_text(low)} to {_text(high)}"
+
+
+def _tables() -> str:
+    """docs/settings.md: a table for each group, from the field metadata."""
+    lines = [
+        "# Settings",
+        "",
+        "Every setting is a LEAN parameter: `config.json` lists them all, and `--parameter KEY VALUE` sets one.",
+        "This file is written by `python settings.py > docs/settings.md`.",
+    ]
+    for group in fields(Settings):
+        kind: Any = type(group.default)
+        title = kind.__doc__.rstrip(".")
+        lines += ["", f"## {title}", "", "| parameter | default | values | meaning |", "|---|---|---|---|"]
+        for setting in fields(kind):
+            low, high, choices = (setting.metadata[key] for key in ("low", "high", "choices"))
+            plain: dict[Any, str] = {date: "a date", bool: "true, false", str: "text"}
+            values = ", ".join(choices) or (plain[setting.type] if low is None else _range(low, high))
+            meaning = setting.metadata["help"].replace("|", r"\|")
+            lines.append(f"| `{setting.name}` | `{_text(setting.default)}` | {values} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(_tables(), end="")

@@ -26,7 +26,7 @@ class Project:
         if not self.main.is_file():
             raise HostError(f"{path} is no LEAN project: there is no main.py")
         self.folder = self.main.resolve().parent
-        config = _read_json(self.folder / "config.json")
+        config = read_json(self.folder / "config.json")
         stored = config.get("parameters") or {}
         if not isinstance(stored, dict):
             raise HostError(f"{self.folder / 'config.json'}: parameters is not an object of names and texts")
@@ -39,7 +39,7 @@ class Project:
         """`data-folder` of the nearest lean.json above the project."""
         if self.lean_json is None:
             raise HostError(f"there is no lean.json in or above {self.folder}: name a data folder with --data-folder")
-        named = _read_json(self.lean_json).get("data-folder")
+        named = read_json(self.lean_json).get("data-folder")
         if not isinstance(named, str) or not named:
             raise HostError(f"{self.lean_json} has no data-folder: name one with --data-folder")
         return self.lean_json.parent / named
@@ -83,7 +83,11 @@ _BESIDE_JSON = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 """A text, which stays, or a comment, which LEAN's own lean.json is full of."""
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a config.json or lean.json, comments read past; empty where there is no such file.
+
+    Raises HostError for anything else.
+    """
     if not path.is_file():
         return {}
     try:

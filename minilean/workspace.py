@@ -19,7 +19,7 @@ from minilean.project import Project, read_json
 
 MAX_FILES = 50
 MAX_BYTES = 64_000
-"""QuantConnect's limits a project and a file, of the smallest tier that the lean CLI works with."""
+"""What QuantConnect's cloud takes: files a project, and bytes a file."""
 
 _PUSHED = {".py", ".ipynb"}
 _RESULTS = {"backtests", "live", "optimizations", "report", "storage"}
@@ -39,14 +39,17 @@ def write_workspace(project: Project, folder: Path, sources: Sequence[str]) -> W
     """Write the project into `folder`, with lean.json beside that folder.
 
     sources: files and packages of the project that run in LEAN, main.py among them. Notebooks lose their outputs.
-    What `lean cloud push` wrote there (the id of the cloud project) stays; other source files are removed.
+    What `lean cloud push` wrote there (the id of the cloud project) stays; other source files there are removed.
     Raises HostError for a source that is missing, does not compile as Python 3.11, is too large or imports what is
         not among the sources; and for a folder that holds something else. Nothing is written then.
     """
     config = read_json(project.folder / "config.json")
     known = read_json(folder / "config.json")
-    if folder.exists() and any(folder.iterdir()) and known.get("local-id") != config.get("local-id"):
+    if project.folder.is_relative_to(folder.resolve()):
+        raise HostError(f"{folder} is the project itself, or around it: name another folder")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not _same_project(known, config)):
         raise HostError(f"{folder} holds something else than this project: name another folder, or empty it")
+    lean_json = _lean_json(project, folder.parent)
     texts = {name: text for source in sources for name, text in _read(project.folder, source)}
     if "main.py" not in texts:
         raise HostError("main.py is not among the sources, and LEAN would not find the algorithm")
@@ -64,12 +67,17 @@ def write_workspace(project: Project, folder: Path, sources: Sequence[str]) -> W
         (folder / name).write_text(text, encoding="utf-8")
     for left in sorted(folder.rglob("*")):
         below = left.relative_to(folder)
-        if left.suffix in _PUSHED and below.parts[0] not in _RESULTS and below.as_posix() not in texts:
+        is_pushed = left.suffix in _PUSHED and below.parts[0] not in _RESULTS and not below.parts[0].startswith(".")
+        if is_pushed and below.as_posix() not in texts:
             left.unlink()
     _write_json(folder / "config.json", known | config)
-    lean_json = _lean_json(project, folder.parent)
     _write_json(folder.parent / "lean.json", lean_json)
     return Workspace(folder, sizes, bool(lean_json.get("job-organization-id") or lean_json.get("organization-id")))
+
+
+def _same_project(known: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """By the number that the lean CLI gives every project."""
+    return "local-id" in known and known["local-id"] == config.get("local-id")
 
 
 def _read(root: Path, source: str) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,18 @@ from hypothesis import strategies as st
 
 from settings import Settings, SettingsError
 
-CONFIG = json.loads((Path(__file__).parents[1] / "config.json").read_text(encoding="utf-8"))
+ROOT = Path(__file__).parents[1]
+CONFIG = json.loads((ROOT / "config.json").read_text(encoding="utf-8"))
 
 
 def test_config_json_lists_every_setting_with_its_default():
     assert CONFIG["parameters"] == Settings().as_parameters()
+
+
+def test_the_documentation_lists_every_setting_as_it_is():
+    done = subprocess.run([sys.executable, "settings.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    written = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert written == done.stdout, "run: python settings.py > docs/settings.md"
 
 
 def test_the_papers_values_are_the_defaults():
