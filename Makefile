@@ -8,6 +8,7 @@ OUTPUT ?= $(NOW)
 PARAMETERS ?=
 MONTHS ?=
 SEED ?= 1
+SEEDS ?= 10
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -22,7 +23,7 @@ RUN = --output "$(OUTPUT)" --parameter backbone $(BACKBONE) $(PARAMETERS)
 CLOUD := main.py settings.py indicators model $(wildcard research.ipynb)
 REPORT = $(PY) -m evaluation report "$(OUTPUT)/OnlinePortfolio.json"
 
-.PHONY: help setup backtest cloud soak test check
+.PHONY: help setup backtest ladder cloud soak test check
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +54,15 @@ backtest: $(READY)
 	@$(PY) -m minilean backtest . --data-folder "$(DEMO)" --parameter end 2011-12-30 $(RUN)
 	@$(REPORT)
 endif
+
+ladder: $(READY)  ## every way of deciding, judged together, into ladder/: DATA=folder SEEDS=10 BACKBONE=name
+ifeq ($(strip $(DATA)),)
+	@echo "Without DATA this runs on an invented market: its numbers say nothing about real stocks."
+	@$(PY) -m minilean data demo "$(DEMO)"
+endif
+	@$(PY) -m evaluation ladder --data-folder "$(if $(strip $(DATA)),$(DATA),$(DEMO))" --seeds $(SEEDS) \
+	$(if $(strip $(DATA)),,--parameter end 2011-12-30) \
+	$(if $(filter-out tiny-random,$(BACKBONE)),--backbone "$(BACKBONE)") $(PARAMETERS)
 
 cloud: $(READY)  ## write cloud/OnlinePortfolio, a workspace that `lean cloud push` takes
 	@$(PY) -m minilean workspace . cloud/OnlinePortfolio $(CLOUD)

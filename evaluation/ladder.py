@@ -8,11 +8,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from evaluation.charts import number
+from evaluation.ledger import Trials
 from evaluation.performance import (
     benchmark_performance,
     daily_returns,
@@ -54,6 +57,7 @@ class Rung:
 
 SPY = "SPY"
 EQUAL = "equal weights"
+CONTROL = "random encoder with LoRA"
 _BENCHMARK = "Benchmark, held without costs"
 _RULES, _ONLINE, _NETWORKS, _CHANGES = "Rules", "Online learners", "Networks", "One change each"
 _LINEAR = {"allocator": "linear"}
@@ -69,7 +73,7 @@ RUNGS = (
     Rung("online Newton step", _ONLINE, {"allocator": "ons"}),
     Rung("linear softmax", _ONLINE, _LINEAR),
     Rung("random encoder, head alone", _NETWORKS, {**_LORA, "trained": "head"}, seeded=True),
-    Rung("random encoder with LoRA", _NETWORKS, _LORA, seeded=True),
+    Rung(CONTROL, _NETWORKS, _LORA, seeded=True),
     Rung("linear, loss as printed", _CHANGES, {**_LINEAR, "entropy": "as_printed"}),
     Rung("linear, log wealth", _CHANGES, {**_LINEAR, "reward": "log"}),
     Rung("linear, differential Sharpe ratio", _CHANGES, {**_LINEAR, "reward": "sharpe"}),
@@ -88,8 +92,9 @@ RUNGS = (
 
 
 def chronos(backbone: str) -> Rung:
-    """The paper's model, for whoever has its weights."""
-    return Rung(f"{backbone} with LoRA", _NETWORKS, {"allocator": "t5", "backbone": backbone}, seeded=True)
+    """The paper's model, for whoever has its weights: by a name on the hub, or a folder."""
+    name = Path(backbone).name if Path(backbone).is_dir() else backbone
+    return Rung(f"{name} with LoRA", _NETWORKS, {"allocator": "t5", "backbone": backbone}, seeded=True)
 
 
 @dataclass(frozen=True)
@@ -167,11 +172,14 @@ def climb(
     for job, outcome in runs.make([job for jobs in planned.values() for job in jobs], **places):
         outcomes[id(job)] = outcome
         on_done(job, outcome)
-    return judge({rung: [outcomes[id(job)] for job in jobs] for rung, jobs in planned.items()}, seeds, runs)
+    return judge({rung: [outcomes[id(job)] for job in jobs] for rung, jobs in planned.items()}, seeds, runs.trials)
 
 
-def judge(outcomes: Mapping[Rung, Sequence[Result | RunFailed]], seeds: int, runs: Runs) -> Ladder:
-    """The ladder of what was run. A rung with a failed run has no figures: a median of the others could flatter it."""
+def judge(outcomes: Mapping[Rung, Sequence[Result | RunFailed]], seeds: int, trials: Trials) -> Ladder:
+    """The ladder of what was run. A rung with a failed run has no figures: a median of the others could flatter it.
+
+    Raises RunFailed where no rung has all its runs, or those are too short for a single return.
+    """
     results: dict[str, list[Result]] = {}
     for rung, some in outcomes.items():
         finished = [outcome for outcome in some if isinstance(outcome, Result)]
@@ -179,8 +187,11 @@ def judge(outcomes: Mapping[Rung, Sequence[Result | RunFailed]], seeds: int, run
             results[rung.title] = finished
     if not results:
         raise RunFailed(next(f"no rung was run to its end: {some[0]}" for some in outcomes.values()))
-    one = next(iter(results.values()))[0]
+    every = [result for some in results.values() for result in some]
+    one = next((result for result in every if math.isfinite(risk_free_rate(result))), every[0])
     daily = daily_returns(one).set_index("day")
+    if daily.empty:
+        raise RunFailed(f"{one.planned[0]} to {one.planned[1]} has no daily returns: choose a longer period")
     annual = Annualisation(risk_free_rate(one), days=one.trading_days)
     by_seed = {
         title: pd.DataFrame({f"seed {i}": daily_returns(r).set_index("day")["return"] for i, r in enumerate(some, 1)})
@@ -189,12 +200,17 @@ def judge(outcomes: Mapping[Rung, Sequence[Result | RunFailed]], seeds: int, run
     returns = pd.DataFrame({SPY: daily["benchmark"], **{t: frame.mean(axis=1) for t, frame in by_seed.items()}})
     years = min(HOLDOUT_YEARS, HOLDOUT_SHARE * len(returns) / 365.25)
     holdout = returns.index[-1] - pd.Timedelta(days=round(365.25 * years) - 1)
-    moving = returns.loc[:, returns.std() > 0] if len(returns) >= MIN_SAMPLES else returns.iloc[:, :0]
+    table = returns.to_numpy(np.float64)
+    testable = (np.isfinite(table) & (table > -1)).all(axis=0) & (np.ptp(table, axis=0) > 0)
+    moving = returns.loc[:, testable & (len(returns) >= MIN_SAMPLES)]
+    networks = [rung.title for rung in outcomes if rung.group == _NETWORKS]
     against: dict[str, dict[str, Comparison]] = {title: {} for title in [SPY, *results]}
-    for benchmark in moving.columns.intersection([SPY, EQUAL]):
-        others = moving.drop(columns=benchmark)
-        if len(others.columns):
-            for comparison in compare(others, moving[benchmark], annual, seed=BOOTSTRAP_SEED):
+    for benchmark in (EQUAL, SPY, CONTROL):
+        # What the adapters add, and pretraining, is a network's distance from the random encoder.
+        rivals = networks if benchmark == CONTROL else [SPY, *results]
+        others = [title for title in rivals if title in moving and title != benchmark]
+        if benchmark in moving and others:
+            for comparison in compare(moving[others], moving[benchmark], annual, seed=BOOTSTRAP_SEED):
                 against[comparison.strategy][benchmark] = comparison
     rows = [Row(SPY, _BENCHMARK, _benchmark_figures(one, returns[SPY], holdout, annual), against=against[SPY])]
     for rung, some in outcomes.items():
@@ -213,7 +229,7 @@ def judge(outcomes: Mapping[Rung, Sequence[Result | RunFailed]], seeds: int, run
         seeds=seeds,
         rows=tuple(rows),
         chosen=chosen,
-        words=tuple(_verdicts(rows, moving, annual, chosen, results, runs)),
+        words=tuple(_verdicts(rows, moving, annual, chosen, results, trials)),
         returns=returns,
         by_seed=by_seed,
     )
@@ -279,30 +295,35 @@ def _verdicts(
     annual: Annualisation,
     chosen: str,
     results: Mapping[str, Sequence[Result]],
-    runs: Runs,
+    trials: Trials,
 ) -> Iterator[str]:
-    """What the ladder shows, in words: the one that would have been chosen, the network, and all together."""
+    """What the ladder shows, in words: the networks, the one that would have been chosen, and all together."""
     by_title = {row.title: row for row in rows}
-    for title in dict.fromkeys([chosen, "random encoder with LoRA"]):
-        for comparison in by_title[title].against.values() if title in by_title else ():
+    networks = [row.title for row in rows if row.group == _NETWORKS]
+    for title in dict.fromkeys([*reversed(networks), chosen]):
+        for comparison in by_title[title].against.values() if title else ():
             yield comparison.in_words()
     if chosen:
         row = by_title[chosen]
         if row.alpha:
             yield row.alpha.in_words()
         if "holdout" in row.figures and EQUAL in by_title and "holdout" in by_title[EQUAL].figures:
+            before, after = (number(row.figures[part].median, 2) for part in ("before_holdout", "holdout"))
+            equal = number(by_title[EQUAL].figures["holdout"].median, 2)
             yield (
-                f"{chosen} had the largest Sharpe ratio of all learners before the holdout, "
-                f"{row.figures['before_holdout'].median:.2f}; in the holdout, which choosing did not look at, it has "
-                f"{row.figures['holdout'].median:.2f}, {EQUAL} {by_title[EQUAL].figures['holdout'].median:.2f}."
+                f"Of all learners {chosen} had the largest Sharpe ratio before the holdout, {before}; in the holdout, "
+                f"which choosing did not look at, it has {after}, {EQUAL} {equal}."
             )
         one = results[chosen][0]
         own = strategy_performance(one, one.trading_days)
         if own.sharpe_error > 0 and chosen in moving:
             name = chosen if len(results[chosen]) == 1 else f"{chosen} (seed 1)"
-            yield deflated_sharpe_ratio(name, own, len(moving), annual, runs.trials).in_words()
-    for benchmark in moving.columns.intersection([EQUAL, SPY]):
-        others = moving.drop(columns=[benchmark] if benchmark == SPY else [benchmark, SPY], errors="ignore")
+            yield deflated_sharpe_ratio(name, own, len(moving), annual, trials).in_words()
+    for benchmark in (EQUAL, SPY):
+        if benchmark not in moving:
+            continue
+        others = moving.drop(columns=SPY, errors="ignore")
+        others = others.loc[:, others.ne(moving[benchmark], axis=0).any()]
         if len(others.columns):
             for test in superior_ability(others, moving[benchmark], annual, seed=BOOTSTRAP_SEED):
                 yield test.in_words()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.charts import HEIGHT, WIDTH, Line, line_chart, number, percent
+from evaluation.charts import HEIGHT, WIDTH, Line, line_chart, number
 from evaluation.ladder import EQUAL, SPY, Ladder, Row
 from evaluation.significance import Spread
 from evaluation.tearsheet import TEMPLATES, Figure
@@ -14,19 +14,19 @@ from evaluation.tearsheet import TEMPLATES, Figure
 _NONE = "\N{EN DASH}"
 
 COLUMNS = (
-    ("CAGR", "annual_return", 1),
-    ("Volatility", "deviation", 1),
-    ("Sharpe", "sharpe", None),
-    ("Drawdown", "drawdown", 1),
-    ("Beta", "beta", None),
-    ("Alpha", "alpha", 1),
-    ("Turnover", "turnover", 0),
-    ("Fees, $M", "fees", None),
-    ("Names", "names", None),
-    ("Before holdout", "before_holdout", None),
-    ("Holdout", "holdout", None),
+    ("CAGR, %", "annual_return", 100, 1),
+    ("Volatility, %", "deviation", 100, 1),
+    ("Sharpe", "sharpe", 1, 2),
+    ("Drawdown, %", "drawdown", 100, 1),
+    ("Beta", "beta", 1, 2),
+    ("Alpha, %", "alpha", 100, 1),
+    ("Turnover, %", "turnover", 100, 0),
+    ("Fees, $M", "fees", 1e-6, 1),
+    ("Names", "names", 1, 1),
+    ("Before holdout", "before_holdout", 1, 2),
+    ("Holdout", "holdout", 1, 2),
 )
-"""Heading, figure, and the places of a percentage; None for a number."""
+"""Heading, figure, what it is multiplied by, and its places."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def ladder_sheet(ladder: Ladder) -> str:
     """The page, as HTML."""
     return TEMPLATES.get_template("ladder.html").render(
         ladder=ladder,
-        columns=[heading for heading, _, _ in COLUMNS],
+        columns=[heading for heading, *_ in COLUMNS],
         groups=_grouped(ladder.rows),
         cells=cells,
         whiskers=whiskers(ladder, EQUAL),
@@ -65,22 +65,14 @@ def ladder_picture(ladder: Ladder) -> str:
 
 def cells(row: Row) -> list[tuple[str, str]]:
     """(median, range over seeds or "") of each of `COLUMNS`."""
-    return [_cell(row.figures.get(name), name, places) for _, name, places in COLUMNS]
+    return [_cell(row.figures.get(name), times, places) for _, name, times, places in COLUMNS]
 
 
-def _cell(spread: Spread | None, name: str, places: int | None) -> tuple[str, str]:
+def _cell(spread: Spread | None, times: float, places: int) -> tuple[str, str]:
     if spread is None:
         return _NONE, ""
-
-    def text(value: float) -> str:
-        if places is not None:
-            return percent(value, places)
-        if name == "fees":
-            return number(value / 1e6, 1)
-        return number(value, 1 if name == "names" else 2)
-
-    span = f"{text(spread.low)} to {text(spread.high)}" if spread.seeds > 1 else ""
-    return text(spread.median), span
+    median, low, high = (number(times * value, places) for value in (spread.median, spread.low, spread.high))
+    return median, f"{low} to {high}" if spread.seeds > 1 else ""
 
 
 def whiskers(ladder: Ladder, benchmark: str) -> dict[str, Whisker]:
@@ -107,7 +99,7 @@ def _axis(ladder: Ladder, benchmark: str) -> tuple[float, float]:
 
 def _zero(ladder: Ladder, benchmark: str) -> float:
     low, high = _axis(ladder, benchmark)
-    return -100 * low / (high - low)
+    return 100 * (0.0 - low) / (high - low)
 
 
 def _grouped(rows: tuple[Row, ...]) -> dict[str, list[Row]]:
@@ -124,7 +116,9 @@ def _curves(ladder: Ladder) -> list[Figure]:
     kept = _moved(ladder.returns)
     shown = [title for title in (ladder.chosen or EQUAL, SPY) if title in growth]
     behind = [
-        Line(title, growth[title].to_numpy()[kept], "behind", named=False) for title in growth if title not in shown
+        Line(str(title), growth[title].to_numpy()[kept], "behind", named=False)
+        for title in growth
+        if title not in shown
     ]
     ahead = [
         Line(title, growth[title].to_numpy()[kept], style)
@@ -140,15 +134,22 @@ def _curves(ladder: Ladder) -> list[Figure]:
 
 
 def _seed_fans(ladder: Ladder) -> list[Figure]:
-    """Growth of each seed of the seeded rungs: how far apart luck alone carries them."""
+    """Growth of each seed of the seeded rungs, around their mean: how far apart luck alone carries them."""
     figures = []
     for title, frame in ladder.by_seed.items():
         if frame.shape[1] < 2:
             continue
         growth, kept = (1 + frame).cumprod(), _moved(frame)
-        ends = growth.iloc[-1]
-        label = f"{frame.shape[1]} seeds end between {number(float(ends.min()), 2)} and {number(float(ends.max()), 2)}."
-        lines = [Line(str(seed), growth[seed].to_numpy()[kept], "seed", named=False) for seed in growth]
+        low, high = (number(float(end), 2) for end in (growth.iloc[-1].min(), growth.iloc[-1].max()))
+        label = f"{frame.shape[1]} seeds end between {low} and {high}."
+        around = (1 + ladder.returns[[name for name in (title, EQUAL) if name in ladder.returns]]).cumprod()
+        lines = [
+            Line(name, around[column].to_numpy()[kept], style)
+            for column, name, style in zip(
+                around, ("mean of the seeds", EQUAL), ("strategy", "benchmark"), strict=False
+            )
+        ]
+        lines += [Line(seed, growth[seed].to_numpy()[kept], "seed", named=False) for seed in map(str, growth)]
         figures.append(Figure(title, line_chart(label, pd.DatetimeIndex(frame.index)[kept], lines, "money"), label))
     return figures
 

@@ -14,10 +14,14 @@ _HOST = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run ended early: LEAN's `RuntimeError` text, and the same without the time."""
+    """Why a run ended early: LEAN's `RuntimeError` text, and the same without the time.
+
+    interrupted: by the keyboard.
+    """
 
     message: str
     stack_trace: str
+    interrupted: bool = False
 
 
 def describe(error: Exception) -> str:

@@ -1,14 +1,20 @@
-"""Results to read: a run of a small algorithm on the embedded host, and the real engine's recordings."""
+"""Results to read: a run of a small algorithm on the embedded host, the real engine's recordings, and invented ones."""
 
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from evaluation import ladder as rungs
+from evaluation.ledger import Trials
 from evaluation.result import Result, read_result
+from evaluation.runs import RunFailed
 from minilean.cli import main
 
 ALGORITHM = """
@@ -106,3 +112,69 @@ def changed(host_file: Path, tmp_path: Path) -> Callable[[Callable[[dict], None]
         return path
 
     return change
+
+
+RATE = 0.01  # risk-free, of the invented results
+
+
+@pytest.fixture(scope="session")
+def invented(host_result: Result) -> Callable[..., Result]:
+    """A result with these daily returns (T,), its own and the benchmark's, the last one on 2019-12-31."""
+
+    def make(returns: np.ndarray, benchmark: np.ndarray) -> Result:
+        own, market = (np.concatenate((np.zeros(2), series)) for series in (returns, benchmark))
+        days = pd.date_range(end="2019-12-31", periods=len(own))
+        instants = (days + pd.Timedelta(days=1)).tz_localize("America/New_York").tz_convert("UTC")
+        samples = pd.DataFrame(
+            {
+                "day": days,
+                "equity": 1e6 * np.cumprod(1 + own),
+                "return": own,
+                "benchmark": 100 * np.cumprod(1 + market),
+                "turnover": 0.02,
+                "exposure": 1.0,
+            }
+        ).set_index(instants)
+        deviation = returns.std(ddof=1) * np.sqrt(252) if len(returns) > 1 else 0.0
+        sharpe = ((1 + returns.mean()) ** 252 - 1 - RATE) / deviation if deviation else 0.0
+        names = pd.Series([20.0, 24.0], index=instants[:2])
+        return replace(
+            host_result,
+            samples=samples,
+            equity=samples["equity"],
+            sharpe=round(float(sharpe), 4),
+            statistics=dict(host_result.statistics) | {"Total Fees": "$1,234,500.50"},
+            plots={"Positions": {"effective names": names}},
+        )
+
+    return make
+
+
+ODD = "<b>odd</b> & 'long' name of a folder with weights in it"
+
+
+@pytest.fixture(scope="session")
+def outcomes(invented: Callable[..., Result]) -> dict[rungs.Rung, list[Result | RunFailed]]:
+    """Three years of a market, and rungs on it: one that is truly better, three seeds of another, one that failed."""
+    rng = np.random.default_rng(1)
+    market = rng.normal(0.0004, 0.01, 1100)
+
+    def result(drift: float = 0.0, noise: float = 0.002) -> Result:
+        return invented(market + drift + rng.normal(0, noise, len(market)), market)
+
+    return {
+        rungs.Rung(rungs.EQUAL, "Rules", {}): [result()],
+        rungs.Rung("linear softmax", "Online learners", {}): [result(drift=0.001)],
+        rungs.Rung(rungs.CONTROL, "Networks", {}, seeded=True): [result() for _ in range(3)],
+        rungs.Rung(ODD, "Networks", {}, seeded=True): [result() for _ in range(3)],
+        rungs.Rung("broken", "One change each", {}, seeded=True): [
+            result(),
+            RunFailed("2010-01-04 10:00:00 Runtime Error: <i>no</i> memory"),
+            RunFailed("another reason"),
+        ],
+    }
+
+
+@pytest.fixture(scope="session")
+def ladder(outcomes: dict[rungs.Rung, list[Result | RunFailed]]) -> rungs.Ladder:
+    return rungs.judge(outcomes, seeds=3, trials=Trials(count=8, variance=0.1, unreadable=0))

@@ -1,4 +1,4 @@
-"""The page in a real browser, headless Chromium: layout, errors, and what it asks of others."""
+"""The pages in a real browser, headless Chromium: layout, errors, and what they ask of others."""
 
 import json
 import re
@@ -8,9 +8,11 @@ from html import unescape
 
 import pytest
 
+from evaluation.ladder_sheet import ladder_sheet
 from evaluation.tearsheet import tear_sheet
 
 WIDTHS = (390, 1280)
+CHARTS = {"tear sheet": 8, "ladder": 3}
 
 WATCH = """<script>
 const seen = {errors: [], shifts: 0};
@@ -45,6 +47,11 @@ addEventListener("load", () => setTimeout(() => {
   log.click();
   seen.scales.push(shown());
   seen.background = getComputedStyle(document.body).backgroundColor;
+  const wide = document.querySelector(".wide"), names = wide.querySelectorAll("tbody th[scope=row]");
+  wide.scrollLeft = 1e6;
+  const left = wide.getBoundingClientRect().left;
+  seen.names = [...names].map((name) => name.getBoundingClientRect().left - left);
+  seen.scrolled = wide.scrollLeft;
   parent.postMessage(JSON.stringify(seen), "*");
 }, 100));
 </script>"""
@@ -63,12 +70,21 @@ def chromium():
     return found
 
 
-@pytest.fixture(scope="module", params=[(width, dark) for width in WIDTHS for dark in (False, True)], ids=str)
-def seen(request, chromium, host_result, tmp_path_factory):
+@pytest.fixture(scope="module")
+def pages(host_result, ladder):
+    return {"tear sheet": tear_sheet(host_result), "ladder": ladder_sheet(ladder)}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(page, width, dark) for page in CHARTS for width in WIDTHS for dark in (False, True)],
+    ids=str,
+)
+def seen(request, chromium, pages, tmp_path_factory):
     """What a browser of that width and colour scheme saw of the page."""
-    width, dark = request.param
+    page, width, dark = request.param
     folder = tmp_path_factory.mktemp("browser")
-    html = tear_sheet(host_result).replace("<head>", "<head>" + WATCH).replace("</body>", REPORT + "</body>")
+    html = pages[page].replace("<head>", "<head>" + WATCH).replace("</body>", REPORT + "</body>")
     (folder / "page.html").write_text(html)
     frame = folder / "frame.html"
     frame.write_text(FRAME.replace("{width}", str(width)))
@@ -91,6 +107,7 @@ def seen(request, chromium, host_result, tmp_path_factory):
     ]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     return json.loads(unescape(re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)[1])) | {
+        "page": page,
         "asked": width,
         "dark": dark,
     }
@@ -100,6 +117,11 @@ def test_nothing_is_wider_than_the_window(seen):
     assert seen["width"] == seen["asked"]
     assert seen["before"] == seen["after"] == seen["width"]
     assert seen["outside"] == []
+
+
+def test_names_of_rows_stay_in_sight_where_a_wide_table_is_scrolled(seen):
+    assert (seen["scrolled"] > 0) == (seen["asked"] == 390)
+    assert len(seen["names"]) >= 3 and all(0 <= left < 1 for left in seen["names"])  # half a border at most
 
 
 def test_there_is_no_error_and_no_request(seen):
@@ -112,7 +134,7 @@ def test_nothing_moves_while_the_page_loads(seen):
 
 
 def test_every_chart_has_values_under_the_pointer(seen):
-    assert len(seen["tips"]) == 8
+    assert len(seen["tips"]) == CHARTS[seen["page"]]
     for tip in seen["tips"]:
         assert re.match(r"20\d\d-\d\d-\d\d\n\S", tip["text"]) and tip["inside"], tip
         assert "NaN" not in tip["text"] and "undefined" not in tip["text"]
