@@ -1,6 +1,6 @@
 """Time the embedded host beside bt and zipline-reloaded, each doing the same job on the same LEAN data folder.
 
-    python benchmarks/host.py [--data-folder FOLDER] [--repeat 3] [--json FILE]
+    python benchmarks/host.py [--data-folder FOLDER] [--repeat 3] [--scaling] [--json FILE]
 
 The job is the recorded run `real_hash_1e9` (../shared/golden), whose order list hash the host prints again: the
 largest stocks of SPY, chosen anew each quarter, rebalanced each month to weights that a hash gives, from 2009-06-01
@@ -22,6 +22,9 @@ What bt does not do, and its time does not hold:
     writes its statistics, the value of the portfolio and the transactions as CSV.
 zipline-reloaded does know orders and delistings: it sizes at the close before, fills at the open, and should end where
 the host ends. Its results are written as CSV too.
+
+`--scaling` also times the host at ten years of an invented market with 100 and with 500 stocks held: the same data, so
+that only what is held differs.
 
 Where the host's time goes is measured in one more run, so that the timers around its methods slow no other; each
 method is charged for its own time, without that of the timed calls inside it.
@@ -399,27 +402,107 @@ def run_host_timed(launched: float, answer: str, *arguments: str) -> None:
 
     from minilean.brokerage import Brokerage
     from minilean.cli import main as minilean
-    from minilean.data import DailyBars, DataFolder
+    from minilean.data import DataFolder
     from minilean.engine import Engine
     from minilean.history import History
     from minilean.objectstore import ObjectStore
     from minilean.portfolio import Portfolio
     from minilean.results import Recorder
+    from minilean.results.holdings import Holdings
 
     shares.time_methods("reading data", DataFolder)
-    shares.time_methods("reading data", DailyBars, "prices")
     shares.time_methods("history requests", History)
     shares.time_methods("the algorithm's own code", Engine, "_call")
     shares.time_methods("orders and fills", Brokerage)
     shares.time_methods("orders and fills", Portfolio, "fill", "dividend", "split")
-    shares.time_methods("valuation and sampling", Portfolio, "revalue", "total_value", "margin_used")
+    shares.time_methods("valuation and sampling", Portfolio, "positions", "total_value", "margin_used")
     shares.time_methods("valuation and sampling", Recorder, "midnight", "end_of_slice", "finish", "fill", "mark")
+    shares.time_methods("valuation and sampling", Holdings, "draw")
     shares.time_methods("writing results", Recorder, "order_event", "write", "statistics")
     shares.time_methods("writing results", ObjectStore)
     try:
         minilean(list(arguments), standalone_mode=False)
     finally:
         Path(answer).write_text(json.dumps(shares.seconds), encoding="utf-8")
+
+
+# --- ten years of an invented market
+
+SCALING_SIZES = (100, 500)
+SCALING_YEARS = 2010, 2019
+
+
+def write_invented_market(folder: Path, n_stocks: int) -> None:
+    """A LEAN data folder of random walks, with a year before the first of SCALING_YEARS; each stock pays a dividend
+    every quarter, and all are constituents of SPY, by market value."""
+    import numpy as np
+
+    from minilean.folder import LAST_DAY, Exchange, csv_text, factor_file, write_bars, write_text
+    from minilean.symbols import SecurityIdentifier
+
+    draw = np.random.default_rng(1)
+    exchange = Exchange(SCALING_YEARS[0] - 1, SCALING_YEARS[1] + 1)
+    exchange.write(folder)
+    sessions = exchange.calendar().sessions(date(SCALING_YEARS[0] - 1, 1, 1), date(SCALING_YEARS[1], 12, 31))
+    days = [f"{day:%Y%m%d}" for day in sessions]
+    tickers = ["SPY", *(f"S{number:04}" for number in range(n_stocks))]
+    moves = 0.01 * draw.standard_normal((len(days), 1)) + 0.015 * draw.standard_normal((len(days), len(tickers)))
+    closes = np.exp(np.cumsum(moves, axis=0) + draw.normal(4, 0.5, len(tickers)))
+    shares = 1e7 * np.exp(draw.normal(3, 1, len(tickers)))
+    equity = folder / "equity" / "usa"
+    for ticker, close in zip(tickers, closes.T, strict=True):
+        opening = np.concatenate((close[:1], close[:-1])) * np.exp(0.003 * draw.standard_normal(len(days)))
+        high, low = np.maximum(opening, close) * 1.004, np.minimum(opening, close) * 0.996
+        prices = np.maximum(np.rint(np.stack((opening, high, low, close)) * 1e4), 1).astype(np.int64)
+        bars = np.vstack((prices, draw.integers(10**6, 10**7, len(days)))).T.tolist()
+        rows = [(f"{day} 00:00", *bar) for day, bar in zip(days, bars, strict=True)]
+        write_bars(equity / "daily" / f"{ticker.lower()}.zip", rows)
+        write_text(
+            equity / "map_files" / f"{ticker.lower()}.csv",
+            csv_text([(days[0], ticker.lower(), "N"), (LAST_DAY, ticker.lower(), "N")]),
+        )
+        paid = [(days[at], prices[3, at] / 1e4, 0.005 * float(close[at]), 1.0) for at in range(62, len(days), 63)]
+        write_text(equity / "factor_files" / f"{ticker.lower()}.csv", factor_file(days[0], paid))
+        if ticker == "SPY":
+            hours = [(f"{day[:8]} {hour:02}:00", *bar) for day, *bar in rows for hour in range(9, 16)]
+            write_bars(equity / "hour" / "spy.zip", hours)
+    identities = [SecurityIdentifier.generate_equity(ticker, sessions[0]) for ticker in tickers]
+    for at, (day, after) in enumerate(zip(sessions, [*sessions[1:], date.max], strict=True)):
+        if day.month != after.month:
+            values = closes[at] * shares
+            weights = values[1:] / values[1:].sum()
+            members = zip(tickers[1:], identities[1:], weights, shares[1:], values[1:], strict=True)
+            rows = [(t, sid, days[at], f"{w:.8f}", round(n), round(value)) for t, sid, w, n, value in members]
+            write_text(equity / "universes" / "etf" / "spy" / f"{days[at]}.csv", csv_text(rows))
+
+
+def scale(scratch: Path, repeat: int) -> dict[int, "Measurement"]:
+    """The host's job on one invented market, by the number of stocks held."""
+    market = scratch / "market"
+    write_invented_market(market, max(SCALING_SIZES))
+    first, last = SCALING_YEARS
+    runs: dict[int, list[Measurement]] = {size: [] for size in SCALING_SIZES}
+    for size in SCALING_SIZES:
+        (scratch / f"{size}").mkdir()
+    comparisons = {
+        size: Comparison(scratch / f"{size}", market, date(first, 1, 1), date(last, 12, 31), size)
+        for size in SCALING_SIZES
+    }
+    for _ in range(repeat):
+        for size, comparison in comparisons.items():
+            runs[size].append(comparison.host())
+    return {size: median(measured) for size, measured in runs.items()}
+
+
+def scaling_table(measured: dict[int, "Measurement"]) -> Table:
+    found = Table(title="The host over ten years of an invented market", title_justify="left")
+    for column in ("stocks held", "seconds", "CPU s", "peak MB", "CPU ratio"):
+        found.add_column(column, justify="right")
+    base = next(iter(measured.values())).cpu_seconds
+    for size, run in measured.items():
+        times = f"{run.seconds:.2f}", f"{run.cpu_seconds:.2f}"
+        found.add_row(f"{size}", *times, f"{run.peak_mb:.0f}", f"{run.cpu_seconds / base:.2f}")
+    return found
 
 
 # --- measuring
@@ -574,14 +657,19 @@ def table(rows: list[Row], title: str) -> Table:
 @click.option("--end", type=click.DateTime(["%Y-%m-%d"]), default="2019-12-31", show_default=True)
 @click.option("--size", type=click.IntRange(1), default=100, show_default=True, help="Stocks held.")
 @click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs, of which the median.")
+@click.option("--scaling", is_flag=True, help="Also hold 100 and 500 stocks of an invented market for ten years.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the numbers to this file too.")
-def main(data_folder: Path, start: datetime, end: datetime, size: int, repeat: int, json_file: Path | None) -> None:
+def main(
+    data_folder: Path, start: datetime, end: datetime, size: int, repeat: int, scaling: bool, json_file: Path | None
+) -> None:
     """Time the embedded host beside bt and zipline-reloaded, doing the same job on the same data."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     with tempfile.TemporaryDirectory(prefix="host-benchmark-") as scratch:
         comparison = Comparison(Path(scratch), data_folder, start.date(), end.date(), size)
         rows, order_hash = compare(comparison, repeat)
         shares = comparison.breakdown()
+    with tempfile.TemporaryDirectory(prefix="host-scaling-") as scratch:
+        scaled = scale(Path(scratch), repeat) if scaling else {}
     title = f"{size} stocks, {start:%Y-%m-%d} to {end:%Y-%m-%d}, median of {repeat}; order list hash {order_hash}"
     console.print(table(rows, title))
     for row in rows[1:]:
@@ -593,6 +681,8 @@ def main(data_folder: Path, start: datetime, end: datetime, size: int, repeat: i
     for label, share in shares.items():
         parts.add_row(label, f"{share:.1%}")
     console.print(parts)
+    if scaled:
+        console.print(scaling_table(scaled))
     if json_file:
         ours = rows[0].measured
         engines = {
@@ -611,6 +701,10 @@ def main(data_folder: Path, start: datetime, end: datetime, size: int, repeat: i
             "ratio_bt": next((row.measured.seconds / ours.seconds for row in rows if row.engine == "bt"), None),
             "engines": engines,
             "breakdown": shares,
+            "scaling": {
+                size: {"seconds": run.seconds, "cpu_seconds": run.cpu_seconds, "peak_mb": run.peak_mb}
+                for size, run in scaled.items()
+            },
         }
         json_file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

@@ -50,6 +50,13 @@ class Bars:
         if self.close.ndim != 2 or len(set(shapes.values())) > 1:
             raise ValueError(f"bars must be five arrays of one shape (N stocks, T sessions), not {shapes}")
 
+    def returns(self, sessions: int) -> NDArray[np.float64]:
+        """(N, T) simple returns from close to close over the last T = `sessions`, fewer where there are fewer; NaN
+        where a stock lacks one of the two bars."""
+        closes = self.close[:, -sessions - 1 :]
+        simple: NDArray[np.float64] = closes[:, 1:] / closes[:, :-1] - 1.0
+        return simple
+
     @classmethod
     def from_history(cls, frame: "pd.DataFrame", symbols: Sequence[Hashable]) -> "Bars":
         """Arrange LEAN's history by stock and session.

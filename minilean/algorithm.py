@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from minilean.calendar import to_utc
@@ -13,8 +14,7 @@ from minilean.errors import NotInHost
 from minilean.members import LeanObject, LeanSettings, lean
 from minilean.objectstore import ObjectStore
 from minilean.orders import Order
-from minilean.schedule import DateRules, ScheduledEvent, TimeRules
-from minilean.securities import Security
+from minilean.schedule import DateRule, DateRules, ScheduledEvent, TimeRule, TimeRules
 from minilean.symbols import SYMBOLS, Symbol, named
 from minilean.system import InvalidOperationException
 from minilean.views.calendars import InterestRateProvider, TimeZone, TimeZones, TradingCalendar
@@ -44,6 +44,7 @@ HOOKS = (
     "on_delistings",
     "on_symbol_changed_events",
     "on_warmup_finished",
+    "on_margin_call_warning",
     "on_end_of_day",
     "on_end_of_algorithm",
 )
@@ -225,14 +226,19 @@ class ScheduleManager(LeanObject):
     def __init__(self, host: "Engine"):
         self._host = host
 
-    def on(self, *arguments: Any) -> ScheduledEvent:
+    def on(self, *arguments: Any, **named: Any) -> ScheduledEvent:
         """on([name], date_rule, time_rule, callback)."""
-        name = arguments[0] if isinstance(arguments[0], str) else ""
-        dates, times, callback = arguments[1:4] if name else arguments[:3]
-        return self._host.schedule_event(dates, times, callback, name)
+        if arguments and isinstance(arguments[0], str):
+            return self._on(*arguments, **named)
+        return self._on(named.pop("name", ""), *arguments, **named)
 
-    def remove(self, event: ScheduledEvent) -> None:
-        self._host.schedule.remove(event)
+    def _on(
+        self, name: str, date_rule: DateRule, time_rule: TimeRule, callback: Callable[[], object]
+    ) -> ScheduledEvent:
+        return self._host.schedule_event(date_rule, time_rule, callback, name)
+
+    def remove(self, scheduled_event: ScheduledEvent) -> None:
+        self._host.schedule.remove(scheduled_event)
 
 
 @lean("QuantConnect.Algorithm", "QCAlgorithm")
@@ -291,6 +297,8 @@ class QCAlgorithm(LeanObject):
 
     def on_warmup_finished(self) -> None: ...
 
+    def on_margin_call_warning(self) -> None: ...
+
     def on_end_of_day(self, symbol: Symbol) -> None: ...
 
     def on_end_of_algorithm(self) -> None: ...
@@ -317,19 +325,21 @@ class QCAlgorithm(LeanObject):
     def is_warming_up(self) -> bool:
         return not self.__engine.initialized
 
-    def set_start_date(self, *when: Any) -> None:
+    def set_start_date(self, *when: Any, **named: int) -> None:
         """set_start_date(year, month, day) or set_start_date(datetime)."""
-        self.__engine.set_period(start=_day(when))
+        self.__engine.set_period(start=_day(when, named))
 
-    def set_end_date(self, *when: Any) -> None:
+    def set_end_date(self, *when: Any, **named: int) -> None:
         """set_end_date(year, month, day) or set_end_date(datetime)."""
-        self.__engine.set_period(end=_day(when))
+        self.__engine.set_period(end=_day(when, named))
 
     def set_time_zone(self, time_zone: TimeZone | str) -> None:
         if str(time_zone) != str(TimeZones.NEW_YORK):
             raise NotInHost(f"set_time_zone({str(time_zone)!r})")
 
-    def set_cash(self, starting_cash: float) -> None:
+    def set_cash(self, starting_cash: float, *more: object) -> None:
+        if more or isinstance(starting_cash, str):
+            raise NotInHost(f"set_cash({starting_cash!r}, ...) of a currency")
         self.__engine.set_cash(from_float(starting_cash))
 
     def get_parameter(self, name: str, default_value: Any = None) -> Any:
@@ -377,9 +387,9 @@ class QCAlgorithm(LeanObject):
         self.universe_manager.add(users, UserDefinedUniverse(host, users, host.subscriptions.hand_picked))
         return SecurityView(host, security)
 
-    def add_universe(self, universe: ETFConstituentsUniverse) -> ETFConstituentsUniverse:
-        if not isinstance(universe, ETFConstituentsUniverse):
-            raise NotInHost(f"add_universe({type(universe).__name__})")
+    def add_universe(self, universe: ETFConstituentsUniverse, *more: object) -> ETFConstituentsUniverse:
+        if more or not isinstance(universe, ETFConstituentsUniverse):
+            raise NotInHost(f"add_universe({type(universe).__name__}{', ...' if more else ''})")
         self.__engine.subscriptions.universes.append(universe.inner)
         self.universe_manager.add(universe.symbol, universe)
         return universe
@@ -393,9 +403,9 @@ class QCAlgorithm(LeanObject):
     def ticker(self, symbol: Symbol) -> str:
         return str(symbol)
 
-    def set_benchmark(self, symbol: Symbol | str) -> None:
-        if not isinstance(symbol, (Symbol, str)):
-            raise NotInHost(f"set_benchmark({type(symbol).__name__})")
+    def set_benchmark(self, symbol: Symbol | str, *more: object) -> None:
+        if more or not isinstance(symbol, (Symbol, str)):
+            raise NotInHost(f"set_benchmark({type(symbol).__name__}{', ...' if more else ''})")
         self.__engine.set_benchmark(symbol)
 
     def is_market_open(self, symbol: Symbol) -> bool:
@@ -410,16 +420,20 @@ class QCAlgorithm(LeanObject):
         liquidate_existing_holdings: bool = False,
         asynchronous: bool = False,
         tag: str | None = None,
+        order_properties: object = None,
         percentage: float | None = None,
     ) -> list[OrderTicket]:
         """set_holdings(targets, ...) or set_holdings(symbol, percentage, ...).
 
-        What follows in both: liquidate_existing_holdings, asynchronous, tag.
+        What follows in both: liquidate_existing_holdings, asynchronous, tag, order_properties.
         """
         single = isinstance(symbol, (Symbol, str))
         if single and percentage is None:
             percentage, *arguments = arguments  # type: ignore[assignment]
-        liquidate, _, tag = (*arguments, *(liquidate_existing_holdings, asynchronous, tag)[len(arguments) :])[:3]
+        named: list[Any] = [liquidate_existing_holdings, asynchronous, tag, order_properties]
+        named[: len(arguments)] = arguments
+        liquidate, _, tag, order_properties = named
+        _default_only(order_properties)
         if single:
             return self.__hold(symbol, percentage, liquidate, tag)
         return self.__hold_all(symbol, liquidate, tag)
@@ -464,10 +478,14 @@ class QCAlgorithm(LeanObject):
     def liquidate(
         self,
         symbol: Symbol | str | Sequence[Symbol] | None = None,
-        asynchronous: bool = False,
+        asynchronous: bool | str = False,
         tag: str | None = None,
-    ) -> list[OrderTicket]:
-        """Of a symbol, of several, or of all."""
+        order_properties: object = None,
+    ) -> Any:
+        """Of a symbol, of several, or of all: the tickets; of liquidate(symbol, tag), as in LEAN, the orders' ids."""
+        _default_only(order_properties)
+        if isinstance(asynchronous, str):
+            return [ticket.order_id for ticket in self.liquidate(symbol, tag=asynchronous)]
         host = self.__engine
         if symbol is None:
             return self.__liquidate_others([], tag)
@@ -485,14 +503,20 @@ class QCAlgorithm(LeanObject):
         return host.tickets(sold)
 
     def market_order(
-        self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = ""
+        self,
+        symbol: Symbol | str,
+        quantity: float,
+        asynchronous: bool = False,
+        tag: str = "",
+        order_properties: object = None,
     ) -> OrderTicket:
-        security = self.__engine.require(symbol)
-        order = self.__engine.brokerage.market_order(security, int(quantity), tag)
-        return self.__ticket(order, OrderType.MARKET, security, quantity, tag)
+        return self.__submit(OrderType.MARKET, symbol, quantity, asynchronous, tag, order_properties)
 
-    def order(self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = "") -> OrderTicket:
-        return self.market_order(symbol, quantity, asynchronous, tag)
+    def order(self, symbol: Symbol | str, quantity: float, *arguments: Any, **options: Any) -> OrderTicket:
+        """order(symbol, quantity, [type], [asynchronous], [tag]): a market order, whatever the type says."""
+        if arguments and isinstance(arguments[0], OrderType):
+            arguments = arguments[1:]
+        return self.market_order(symbol, quantity, *arguments, **options)
 
     def buy(self, symbol: Symbol | str, quantity: float) -> OrderTicket:
         return self.market_order(symbol, abs(quantity))
@@ -501,28 +525,37 @@ class QCAlgorithm(LeanObject):
         return self.market_order(symbol, -abs(quantity))
 
     def market_on_open_order(
-        self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = ""
+        self, symbol: Symbol | str, quantity: float, *arguments: Any, **options: Any
     ) -> OrderTicket:
-        return self.__submit(OrderType.MARKET_ON_OPEN, symbol, quantity, tag)
+        """What may follow: asynchronous, tag, order_properties."""
+        return self.__submit(OrderType.MARKET_ON_OPEN, symbol, quantity, *arguments, **options)
 
     def market_on_close_order(
-        self, symbol: Symbol | str, quantity: float, asynchronous: bool = False, tag: str = ""
+        self, symbol: Symbol | str, quantity: float, *arguments: Any, **options: Any
     ) -> OrderTicket:
-        return self.__submit(OrderType.MARKET_ON_CLOSE, symbol, quantity, tag)
+        """What may follow: asynchronous, tag, order_properties."""
+        return self.__submit(OrderType.MARKET_ON_CLOSE, symbol, quantity, *arguments, **options)
 
-    def __submit(self, kind: OrderType, symbol: Symbol | str, quantity: float, tag: str) -> OrderTicket:
-        security = self.__engine.require(symbol)
-        order = self.__engine.brokerage.submit(kind, security, int(quantity), tag)
-        return self.__ticket(order, kind, security, quantity, tag)
-
-    def __ticket(
-        self, order: Order | None, kind: OrderType, security: Security, quantity: float, tag: str
+    def __submit(
+        self,
+        kind: OrderType,
+        symbol: Symbol | str,
+        quantity: float,
+        asynchronous: bool = False,
+        tag: str = "",
+        order_properties: object = None,
     ) -> OrderTicket:
-        """Of an order, or of a request that LEAN refuses before it becomes one."""
-        host = self.__engine
+        """The ticket of an order, or of a request that LEAN refuses before it becomes one."""
+        _default_only(order_properties)
+        host, whole = self.__engine, int(quantity)
+        security = host.require(symbol)
+        if kind == OrderType.MARKET:
+            order = host.brokerage.market_order(security, whole, tag)
+        else:
+            order = host.brokerage.submit(kind, security, whole, tag)
         if order is None:
             now = to_utc(host.now)
-            order = Order(INVALID_ORDER, kind, security.symbol, int(quantity), now, tag, OrderStatus.INVALID)
+            order = Order(INVALID_ORDER, kind, security.symbol, whole, now, tag, OrderStatus.INVALID)
         return OrderTicket(host, order)
 
     # --- messages, charts, results
@@ -541,7 +574,11 @@ class QCAlgorithm(LeanObject):
 
     def plot(self, *arguments: Any) -> None:
         """plot(chart, series, value) or plot(series, value)."""
-        chart, series, value = arguments if len(arguments) == 3 else ("Strategy Equity", *arguments)
+        *names, value = arguments
+        is_one_number = len(names) in (1, 2) and isinstance(value, (Real, Decimal))
+        if not is_one_number:
+            raise NotInHost("plot(...) of candles, bars or indicators")
+        chart, series = ("Strategy Equity", *names)[-2:]
         utc, point = to_utc(self.__engine.now), from_float(value)
         self.__engine.record(lambda recorder: recorder.plot(utc, chart, series, point))
 
@@ -559,7 +596,12 @@ class QCAlgorithm(LeanObject):
         return self.schedule.on(name, self.date_rules.today, self.time_rules.now, *arguments)
 
 
-def _day(when: tuple[Any, ...]) -> date:
-    if len(when) == 1:
-        return when[0].date() if isinstance(when[0], datetime) else when[0]
-    return date(*when)
+def _day(when: tuple[Any, ...], named: dict[str, int]) -> date:
+    if when and isinstance(when[0], date):
+        return date(when[0].year, when[0].month, when[0].day)
+    return date(*when, **named)
+
+
+def _default_only(order_properties: object) -> None:
+    if order_properties is not None:
+        raise NotInHost(f"order_properties={order_properties!r}")

@@ -15,6 +15,11 @@ from minilean.securities import Bar, Security, fee
 from minilean.symbols import Symbol
 
 MARKET_ON_CLOSE_BUFFER = timedelta(minutes=15, seconds=30)
+_MARGIN_WARNING = Decimal("0.05")
+_MARGIN_CALL = Decimal("1.1")
+_WITHOUT_QUOTES = (
+    "Warning: No quote information available at {:%m/%d/%Y %H:%M:%S} America/New_York, order filled using TradeBar data"
+)
 _SMALLEST_TARGET, _LARGEST_TARGET = Decimal("1e-10"), Decimal("1e9")
 
 
@@ -81,12 +86,19 @@ class Brokerage:
         total = self._portfolio.total_value()
         buffer = multiply(total, self._settings.free_portfolio_value_percentage)
         share = divide(divide(multiply(weight, total - buffer), total), divide(ONE, security.margin_rate))
+        return self._quantity_toward(security, share, self._settings.minimum_order_margin_portfolio_percentage)
+
+    def _quantity_toward(self, security: Security, share: Decimal, smallest: Decimal) -> int:
+        """Shares to trade so that the position's margin becomes a share of the portfolio's value.
+
+        smallest: a change of margin below that share is not worth an order.
+        """
+        total = self._portfolio.total_value()
         target = multiply(share, total)
         held = security.quantity
         if not target:
             return -held
         unit = multiply(security.price, security.margin_rate)
-        smallest = self._settings.minimum_order_margin_portfolio_percentage
         if (
             smallest
             and abs(target - unit * held) < multiply(smallest, total)
@@ -244,6 +256,15 @@ class Brokerage:
         """Open orders, by id; an order whose cancel is still queued counts as open."""
         return list((self._open if symbol is None else self._open_of.get(symbol.sid, {})).values())
 
+    def take_over(self, orders: Iterable[Order]) -> None:
+        """Orders from before the run, by id; one that was being cancelled is."""
+        self.orders = list(orders)
+        for order in self.orders:
+            if order.status == OrderStatus.CANCEL_PENDING:
+                order.status = OrderStatus.CANCELED
+            elif order.is_open:
+                self._track(order)
+
     def has_open_orders(self, symbol: Symbol) -> bool:
         return bool(self._open_of.get(symbol.sid))
 
@@ -318,7 +339,7 @@ class Brokerage:
             if order.status != OrderStatus.CANCEL_PENDING:
                 self._invalidate(order, problem)
             return
-        if order.type == OrderType.MARKET:
+        if order.type == OrderType.MARKET and security.is_delisted:
             self.error(
                 f"Order Error: id: {order.id}, Transaction model failed to fill for order type: Market with error: "
                 f"Cannot perform fill for {order.symbol} because no data subscription were found."
@@ -326,10 +347,16 @@ class Brokerage:
         elif bar is not None:
             price = self._fill_price(order, bar)
             if price is not None:
-                self._fill(order, security, price, fee(order.quantity, security.price))
+                message = _WITHOUT_QUOTES.format(bar.end_time) if order.type == OrderType.MARKET else ""
+                self._fill(order, security, price, fee(order.quantity, security.price), message)
 
     def _fill_price(self, order: Order, bar: Bar) -> Decimal | None:
-        """The open of the first bar that starts after the order, or the last close once the order's session is over."""
+        """The open of the first bar that starts after the order, or the last close once the order's session is over.
+
+        A market order gets the close of the first bar that ends after it.
+        """
+        if order.type == OrderType.MARKET:
+            return bar.close if bar.session.utc_close > order.time else None
         if order.type == OrderType.MARKET_ON_OPEN:
             return bar.open if bar.session.utc_open >= order.time else None
         sent = to_new_york(order.time)
@@ -382,6 +409,51 @@ class Brokerage:
             for pending in self.open_orders(security.symbol):
                 self.cancel(pending)
             self._run_requests()
+
+    # --- margin calls
+
+    def margin_calls(self) -> tuple[list[tuple[Security, int]], bool]:
+        """What is to be traded where positions need more margin than the portfolio is worth, and whether to warn.
+
+        The largest loser comes first. LEAN warns when five percent of the portfolio or less remain as margin, and
+        when it would call but the market is closed.
+        """
+        if self._has_ample_margin():
+            return [], False
+        total, used = self._portfolio.total_value(), self._portfolio.margin_used()
+        if total > used:
+            return [], True
+        if used <= multiply(total, _MARGIN_CALL):
+            return [], False
+        if not self._calendar.is_open(self._now()):
+            return [], True
+        calls = []
+        for security in sorted((s for s in self._portfolio.active() if s.quantity), key=Security.unrealized_profit):
+            margin = multiply(abs(security.quantity * security.price), security.margin_rate)
+            kept = max(ZERO, margin - (used - total)) * (1 if security.quantity > 0 else -1)
+            quantity = self._quantity_toward(security, divide(kept, total) if total else ZERO, ZERO)
+            if quantity:
+                calls.append((security, quantity))
+        return calls, False
+
+    def _has_ample_margin(self) -> bool:
+        total, used = self._portfolio.total_value(), self._portfolio.margin_used()
+        return not used or 2 * used < total or total - used > multiply(total, _MARGIN_WARNING)
+
+    def is_idle(self) -> bool:
+        """Whether no order, request or margin call is waiting."""
+        return not self._open and not self._requests and self._has_ample_margin()
+
+    def call_margin(self, calls: Iterable[tuple[Security, int]]) -> list[Order]:
+        """Send market orders until margin remains. They wait for the next bar, so each hour sends them again."""
+        sent = []
+        for security, quantity in calls:
+            order = self.submit(OrderType.MARKET, security, quantity, "Margin Call")
+            if order is not None:
+                sent.append(order)
+            if self._portfolio.margin_remaining() >= 0:
+                break
+        return sent
 
     # --- buying power
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minilean.errors import DataError
+from minilean.formats import read_whole
 
 NEW_YORK = ZoneInfo("America/New_York")
 OPEN = time(9, 30)
@@ -69,7 +70,7 @@ class MarketCalendar:
         """The calendar of US equities; raises DataError where the folder has none that can be used."""
         path = data_folder / "market-hours" / "market-hours-database.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8-sig"))
+            content = json.loads(read_whole(path).decode("utf-8-sig"))
         except FileNotFoundError:
             raise DataError(f"{path} is missing: it is part of every LEAN data folder, copy it from another") from None
         except (OSError, ValueError, RecursionError) as error:
@@ -98,6 +99,13 @@ class MarketCalendar:
         """`is_session` of many days at once, by proleptic ordinal."""
         weekdays = np.isin((ordinals + 6) % 7, list(self._weekdays))
         return weekdays & ~np.isin(ordinals, [day.toordinal() for day in self._holidays])
+
+    def are_open(self, ordinals: NDArray[np.int64], hours: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the session of each day is on in the hour that begins then; all days have one."""
+        ends = np.full(len(ordinals), CLOSE.hour)
+        for day, close in self._early.items():
+            ends[ordinals == day.toordinal()] = close.hour + (close.minute > 0)
+        return (hours >= OPEN.hour) & (hours < ends)
 
     def close(self, day: date) -> datetime:
         """When the session of that day ends."""

@@ -1,5 +1,6 @@
 """What a LEAN data folder holds and what is wrong with it, found out before anyone waits for a backtest."""
 
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ from minilean.calendar import MarketCalendar
 from minilean.errors import DataError
 from minilean.formats import (
     FAR_FUTURE,
+    File,
     MapFile,
+    files_by_ticker,
     parse_date,
     read_bars,
     read_constituents,
@@ -29,6 +32,7 @@ from minilean.formats import (
 from minilean.symbols import SecurityIdentifier
 
 BENCHMARK = "spy"
+_File = TypeVar("_File")
 _Content = TypeVar("_Content")
 
 
@@ -86,7 +90,7 @@ class _Check:
         self._rates()
         return self._report
 
-    def _read(self, reader: Callable[[Path], _Content], path: Path) -> _Content | None:
+    def _read(self, reader: Callable[[_File], _Content], path: _File) -> _Content | None:
         try:
             return reader(path)
         except DataError as error:
@@ -99,6 +103,14 @@ class _Check:
     def _remark(self, sentence: str) -> None:
         self._report.remarks.append(sentence)
 
+    def _by_ticker(self, kind: str) -> list[tuple[str, File]]:
+        """The map or factor files, by ticker."""
+        files = self._read(files_by_ticker, self._equity / kind) or {}
+        first = next(iter(files.values()), None)
+        if isinstance(first, zipfile.Path) and self._files(kind, suffix=".csv"):
+            self._remark(f"{self._equity / kind} holds csv files, which are not read beside {first.root.filename}")
+        return list(files.items())
+
     def _files(self, *parts: str, suffix: str) -> list[Path]:
         return sorted(self._equity.joinpath(*parts).glob(f"*{suffix}"))
 
@@ -106,15 +118,13 @@ class _Check:
 
     def _maps(self) -> dict[str, MapFile]:
         found = {}
-        for path in self._files("map_files", suffix=".csv"):
+        for ticker, path in self._by_ticker("map_files"):
             file = self._read(read_map_file, path)
             if file is None:
                 continue
-            found[path.stem.lower()] = file
+            found[ticker] = file
             if len(file.rows) < 2:
                 self._remark(f"{path} has one row: LEAN takes its date for the first day of the stock")
-        if self._files("map_files", suffix=".zip"):
-            self._remark(f"{self._equity / 'map_files'} holds zip files, which are not read here: unpack them")
         for ticker, holders in sorted(self._holders(found).items()):
             for (_, until, first), (begins, _, second) in pairwise(sorted(holders)):
                 if begins <= until:
@@ -185,15 +195,14 @@ class _Check:
             self._remark(f"{path}: the close of {day} is more than 20 times, or less than a 20th of, the one before")
 
     def _factors(self, maps: dict[str, MapFile]) -> None:
-        paths = self._files("factor_files", suffix=".csv")
-        for path in paths:
+        files = self._by_ticker("factor_files")
+        for ticker, path in files:
             rows = self._read(read_factor_file, path)
             if rows is None:
                 continue
             if not rows:
                 self._remark(f"{path} holds no usable row: prices of that stock are not adjusted")
                 continue
-            ticker = path.stem.lower()
             file = maps.get(ticker)
             begins = [self._begins[t] for t, _, _ in file.segments() if t in self._begins] if file else []
             begins += [self._begins[ticker]] if not file and ticker in self._begins else []
@@ -208,7 +217,7 @@ class _Check:
                 changed = (row.price_factor, row.split_factor) != (following.price_factor, following.split_factor)
                 if changed and not self._calendar.is_session(row.day):
                     self._problem(f"{path}: {row.day} is no session, so its dividend or split never happens")
-        self._report.holds.append(("factor files", str(len(paths))))
+        self._report.holds.append(("factor files", str(len(files))))
 
     # --- universe, benchmark, rates
 

@@ -111,9 +111,8 @@ def _backtest(
         )
 
     # A run makes millions of small objects and hardly a cycle: looking for cycles would take a tenth of its time.
-    gc.collect()
     gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
+    gc.set_threshold(1_000_000, 50, 100)
     engine = Engine(
         project.load(),
         data,
@@ -140,6 +139,7 @@ def _backtest(
     console.print(f"{time.perf_counter() - began:.1f} s; results in {folder / engine.name}.json", markup=False)
     if failure:
         click.echo(f"Error: {failure.message.rstrip()}", err=True)
+    gc.freeze()  # all that is left goes with the process
     return failure is None
 
 

@@ -4,7 +4,9 @@ Daily bars are kept as LEAN stores them, integers of 1/10000 dollar, one int64 c
 decimal, with LEAN's scale, only where money needs it, and a double only where the algorithm asks for history.
 """
 
+from array import array
 from bisect import bisect_left
+from collections.abc import MutableSequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -20,7 +22,9 @@ from minilean.errors import DataError
 from minilean.formats import (
     Constituent,
     FactorRow,
+    File,
     MapFile,
+    files_by_ticker,
     parse_date,
     read_bars,
     read_constituents,
@@ -30,7 +34,8 @@ from minilean.formats import (
 )
 from minilean.symbols import SecurityIdentifier, Symbol, unmapped
 
-_TICK = Decimal("0.0001")
+_PLACES = 4
+_TICK = Decimal(1).scaleb(-_PLACES)
 
 
 @dataclass
@@ -74,16 +79,20 @@ class DailyBars:
         tick = self._ticks[self._segment[row]] if adjusted else _TICK
         return fit(EXACT.multiply(tick, int(column[row])))
 
-    def prices(self, column: NDArray[np.int64], rows: NDArray[np.int64], adjusted: bool) -> list[Decimal | None]:
-        """`price` of many rows; None for a negative one."""
-        found: list[Decimal | None] = []
-        ticks = self._ticks
-        segments = self._segment[rows].tolist() if adjusted and len(self) else [0] * len(rows)
-        stored = column[rows].tolist() if len(self) else segments
-        for row, raw, segment in zip(rows.tolist(), stored, segments, strict=True):
-            tick = ticks[segment] if adjusted else _TICK
-            found.append(None if row < 0 else fit(EXACT.multiply(tick, raw)))
-        return found
+    def closes(self, rows: NDArray[np.int64], adjusted: bool) -> tuple[MutableSequence[int], int]:
+        """Closes of those rows as whole numbers of 10**-places dollars, and the places."""
+        if not adjusted:
+            return array("q", self.close[rows].tobytes()), _PLACES
+        segments = self._segment[rows]
+        used = {at: self._multipliers[at] for at in np.unique(segments).tolist()}
+        places = max(-int(multiplier.as_tuple().exponent) for multiplier in used.values())
+        integers = {at: int(multiplier.scaleb(places, EXACT)) for at, multiplier in used.items()}
+        fits = max(integers.values()) * int(self.close.max()) < 2**63
+        units = np.ones(len(self._multipliers), dtype=np.int64 if fits else object)
+        for at, integer in integers.items():
+            units[at] = integer
+        found = self.close[rows] * units[segments]
+        return array("q", found.tobytes()) if fits else found.tolist(), _PLACES + places
 
     def adjusted_volume(self, row: int) -> int:
         """Volume in shares as adjusted prices count them."""
@@ -96,29 +105,26 @@ class DailyBars:
         .NET divides the 96-bit integer, rounded to a double, by the power of ten: the integer here is the product
         of the stored price and the factor's digits.
         """
-        columns = (self.close, self.high, self.low, self.open)
-        out = np.empty((5, len(rows)))
+        raw = np.stack([column[rows] for column in (self.close, self.high, self.low, self.open)])
         if not adjusted:
-            for line, column in zip(out, columns, strict=False):
-                line[:] = column[rows] / 1e4
-            out[4] = self.volume[rows]
-            return out
+            return np.concatenate([raw / 1e4, [self.volume[rows]]])
         segments = self._segment[rows]
-        edges = np.flatnonzero(np.diff(segments)) + 1
-        for part in np.split(np.arange(len(rows)), edges):
-            if not len(part):
-                continue
-            multiplier = self._multipliers[segments[part[0]]]
+        highest = int(raw.max(initial=0))
+        digits, powers = np.ones(len(self._multipliers), dtype=np.int64), np.ones(len(self._multipliers))
+        exact = []
+        for at, multiplier in enumerate(self._multipliers):
             exponent = -int(multiplier.as_tuple().exponent)
-            digits = int(multiplier.scaleb(exponent, EXACT))
-            for line, column in zip(out, columns, strict=False):
-                raw = column[rows[part]]
-                if exponent <= 24 and digits * int(raw.max(initial=0)) < 2**63:
-                    line[part] = (raw * digits).astype(np.float64) / 10.0 ** (exponent + 4)
-                else:
-                    line[part] = [to_double(fit(EXACT.multiply(_TICK * int(r), multiplier))) for r in raw]
-            out[4, part] = np.rint(self.volume[rows[part]] / float(multiplier))
-        return out
+            integer = int(multiplier.scaleb(exponent, EXACT))
+            if exponent <= 24 and integer * highest < 2**63:
+                digits[at], powers[at] = integer, 10.0 ** (exponent + 4)
+            else:
+                exact.append(at)
+        prices = (raw * digits[segments]).astype(np.float64) / powers[segments]
+        for at in np.flatnonzero(np.isin(segments, exact)).tolist() if exact else ():
+            multiplier = self._multipliers[segments[at]]
+            prices[:, at] = [to_double(fit(EXACT.multiply(_TICK * price, multiplier))) for price in raw[:, at].tolist()]
+        multipliers = np.array([float(multiplier) for multiplier in self._multipliers])
+        return np.concatenate([prices, [np.rint(self.volume[rows] / multipliers[segments])]])
 
     def adjusted_closes(self, first: date, last: date) -> list[tuple[date, Decimal]]:
         """(session, adjusted close) from first to last, both included."""
@@ -172,7 +178,7 @@ class DataFolder:
 
     @cached_property
     def _map_files(self) -> list[MapFile]:
-        return [read_map_file(path) for path in sorted((self._equity / "map_files").glob("*.csv"))]
+        return [read_map_file(file) for file in files_by_ticker(self._equity / "map_files").values()]
 
     @cached_property
     def _maps_by_identity(self) -> dict[tuple[str, date], MapFile]:
@@ -196,15 +202,19 @@ class DataFolder:
     def resolve(self, ticker: str, day: date) -> Symbol:
         """The security that LEAN understands by a ticker on a day.
 
-        The one whose row of that ticker ends first on or after the day, else the last one that ever had it; one newly
-        named by the ticker where no map file knows it, or where that security began only later.
+        The one whose row of that ticker ends first on or after the day, else the last one that ever had it, else the
+        one whose map file has that name (AAA.1); one newly named by the ticker where no map file knows it, or where
+        that security began only later.
         """
         upper = ticker.upper()
         entries = self._maps_by_ticker.get(upper)
+        file: MapFile | None
         if entries:
             _, file = entries[min(bisect_left(entries, day, key=lambda entry: entry[0]), len(entries) - 1)]
-            if file.first_date <= day:
-                return Symbol(SecurityIdentifier.generate_equity(file.first_ticker, file.first_date), upper)
+        else:
+            file = next((file for file in self._map_files if file.permanent_ticker == upper.lower()), None)
+        if file is not None and file.first_date <= day:
+            return Symbol(SecurityIdentifier.generate_equity(file.first_ticker, file.first_date), upper)
         return unmapped(upper)
 
     def _segments(self, sid: SecurityIdentifier) -> tuple[tuple[str, date, date], ...]:
@@ -231,8 +241,12 @@ class DataFolder:
         return _bars(columns[:, int(np.searchsorted(columns[0], begins)) :], factors)
 
     def hourly(self, sid: SecurityIdentifier) -> tuple[DailyBars, NDArray[np.int64]]:
-        """Hourly bars in the columns of `DailyBars`, and (T,) the moment each ends, as ordinal * 24 + hour."""
+        """Hourly bars in the columns of `DailyBars`, and (T,) the moment each ends, as ordinal * 24 + hour.
+
+        As in LEAN, bars before or after the session are left out.
+        """
         columns = self._columns("hour", sid)
+        columns = columns[:, self.calendar.are_open(columns[0], columns[6])]
         return _bars(columns, self._factors(sid)), columns[0] * 24 + columns[6] + 1
 
     def _columns(self, kind: str, sid: SecurityIdentifier) -> NDArray[np.int64]:
@@ -246,11 +260,14 @@ class DataFolder:
                 tables.append(table[inside & self.calendar.are_sessions(table[:, 0])])
         return np.ascontiguousarray(np.concatenate(tables).T)
 
+    @cached_property
+    def _factor_files(self) -> dict[str, File]:
+        return files_by_ticker(self._equity / "factor_files")
+
     def _factors(self, sid: SecurityIdentifier) -> tuple[FactorRow, ...]:
         file = self.map_file(sid)
-        return read_factor_file(
-            self._equity / "factor_files" / f"{file.permanent_ticker if file else sid.symbol.lower()}.csv"
-        )
+        found = self._factor_files.get(file.permanent_ticker if file else sid.symbol.lower())
+        return () if found is None else read_factor_file(found)
 
     # --- universe, rates
 

@@ -19,6 +19,12 @@ _LARGEST = [Decimal(2**96 - 1).scaleb(-scale, EXACT) for scale in range(29)]
 _HOLDS = decimal.Context(prec=28, Emin=-1, Emax=27, clamp=1, traps=[decimal.Rounded, decimal.Overflow])
 """Takes exactly the numbers of at most 28 digits and scale 0 to 28, as they are; anything else raises."""
 
+_SHORT = decimal.Context(prec=15, Emin=-8, Emax=14, clamp=1, traps=[decimal.Rounded, decimal.Overflow])
+"""The same for at most 15 digits and scale 0 to 22."""
+
+_QUOTIENT = EXACT.copy()
+_FLAGS = _QUOTIENT.flags
+
 
 def fit(x: Decimal) -> Decimal:
     """The .NET decimal for the exact result x: the largest scale up to 28 whose 96-bit integer holds it.
@@ -28,7 +34,10 @@ def fit(x: Decimal) -> Decimal:
     try:
         return _HOLDS.plus(x)
     except decimal.DecimalException:
-        pass
+        return _rounded(x)
+
+
+def _rounded(x: Decimal) -> Decimal:
     if x.copy_abs() > _LARGEST[0]:
         raise OverflowError(f"{x:.6e} is too large for a decimal of LEAN, which ends at {_LARGEST[0]:.6e}")
     scale = min(28, 28 - x.adjusted())
@@ -40,7 +49,10 @@ def fit(x: Decimal) -> Decimal:
 
 def divide(a: Decimal, b: Decimal) -> Decimal:
     """a / b as .NET divides: as many digits as fit, no needless trailing zeros."""
-    quotient = EXACT.divide(a, b)
+    quotient = _QUOTIENT.divide(a, b)
+    if _FLAGS[decimal.Inexact]:
+        _QUOTIENT.clear_flags()
+        return normalise(_rounded(quotient))
     rounded = fit(quotient)
     return rounded if rounded.same_quantum(quotient) else normalise(rounded)
 
@@ -57,6 +69,10 @@ def from_float(x: float | int | str) -> Decimal:
 
 def to_double(x: Decimal) -> float:
     """The Python float of a .NET decimal: its low 64 and high 32 bits, each a double, added, over a power of ten."""
+    try:
+        return float(_SHORT.plus(x))  # integer and power are doubles: their quotient is the nearest one
+    except decimal.DecimalException:
+        pass
     scale = -int(x.as_tuple().exponent)
     integer = int(x.scaleb(scale, EXACT))
     high, low = divmod(abs(integer), 2**64)
@@ -66,7 +82,7 @@ def to_double(x: Decimal) -> float:
 
 def plain(x: Decimal) -> Decimal:
     """x without a positive exponent (.NET has none): 1E+3 becomes 1000."""
-    return EXACT.quantize(x, ONE) if "E+" in str(x) else x
+    return EXACT.quantize(x, ONE) if x.adjusted() > 0 and "E+" in str(x) else x
 
 
 def normalise(x: Decimal) -> Decimal:

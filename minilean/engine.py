@@ -14,9 +14,9 @@ from minilean.algorithm import QCAlgorithm, UniverseNames, UniverseSettings
 from minilean.brokerage import Brokerage, OrderSettings
 from minilean.calendar import to_new_york, to_utc
 from minilean.data import DataFolder
-from minilean.decimals import EXACT, ZERO, from_float, to_double
+from minilean.decimals import EXACT, ZERO, from_float, text, to_double
 from minilean.enums import DelistingType
-from minilean.errors import AlgorithmError, DataError, HostError
+from minilean.errors import AlgorithmError, DataError, HostError, NotInHost
 from minilean.failures import Failure, describe
 from minilean.history import History
 from minilean.objectstore import ObjectStore
@@ -294,7 +294,8 @@ class Engine:
             if self.recorder is None:
                 raise
             reason = str(error) or "stopped by the keyboard"
-            self.failure = Failure(f"{self.now:%Y-%m-%d %H:%M:%S} {reason}", reason)
+            interrupted = isinstance(error, KeyboardInterrupt)
+            self.failure = Failure(f"{self.now:%Y-%m-%d %H:%M:%S} {reason}", reason, interrupted)
             self.recorder.finish(to_utc(self.now), daily=None)
         self._flush_log()
         if self.initialized:
@@ -403,7 +404,9 @@ class Engine:
 
     def _order_event(self, event: OrderEvent) -> None:
         self.results().order_event(event)
-        self._call(self.algorithm.on_order_event, OrderEventView(self, event))
+        handler = self.algorithm.on_order_event
+        if getattr(handler, "__func__", None) is not QCAlgorithm.on_order_event:
+            self._call(handler, OrderEventView(self, event))
 
     def _loop(self) -> None:
         deliveries: dict[date, list[tuple[Universe, Path]]] = {}
@@ -413,6 +416,9 @@ class Engine:
                 if self.calendar.is_session(day) and before <= day <= self.end:
                     delivery = self.start if day == before else day + _ONE_DAY
                     deliveries.setdefault(delivery, []).append((universe, path))
+        # LEAN's first slice is that of the first data, and its benchmark's feed begins with it
+        begins = self.start if self.subscriptions.hand_picked else min(deliveries, default=self.start)
+        self._benchmark.since = datetime.combine(begins, MIDNIGHT)
         self._next_sample = self.start
         rules = self.algorithm.date_rules, self.algorithm.time_rules
         # LEAN's own event, which takes the samples, has its part in the order of those that meet
@@ -421,14 +427,9 @@ class Engine:
         day = self.start
         position = 0
         while day <= self.end:
-            self._midnight(day, deliveries.get(day, []), forced=day == self.start)
-            if self.calendar.is_session(day):
-                close = self.calendar.close(day)
-                if self._benchmark.hourly:
-                    for hour in range(10, close.hour):
-                        self._quiet_slice(datetime.combine(day, time(hour)))
-                self._close(close, position)
-                position += 1
+            if day >= begins:
+                self._day(day, position, deliveries.get(day, []), forced=day == begins)
+            position += self.calendar.is_session(day)
             day += _ONE_DAY
             self._on_progress(
                 Moment(self.now, (day - self.start).days / length, float(self.portfolio.total_value()))
@@ -436,6 +437,14 @@ class Engine:
         if deliveries.get(day):
             self._midnight(day, [])
         self._end()
+
+    def _day(self, day: date, position: int, files: list[tuple[Universe, Path]], *, forced: bool) -> None:
+        self._midnight(day, files, forced=forced)
+        if self.calendar.is_session(day):
+            close = self.calendar.close(day)
+            if self._benchmark.hourly:
+                self._quiet_hours(day, close)
+            self._close(close, position)
 
     def _end(self) -> None:
         self._guard(self._call, self.algorithm.on_end_of_algorithm)
@@ -450,6 +459,16 @@ class Engine:
             self._end()
             raise _Stopped
 
+    def _quiet_hours(self, day: date, close: datetime) -> None:
+        """The hourly slices of a session; those in which nothing can happen are left out."""
+        is_idle = False
+        for hour in range(10, close.hour):
+            moment = datetime.combine(day, time(hour))
+            is_idle = is_idle or self.brokerage.is_idle()
+            if not is_idle or self.schedule.next() <= moment or not self.results().is_idle(to_utc(moment)):
+                self._quiet_slice(moment)
+                is_idle = False
+
     def _quiet_slice(self, moment: datetime) -> None:
         """An hourly slice of the benchmark feed: no prices change, but orders are scanned and events run."""
         self._begin_slice()
@@ -458,6 +477,7 @@ class Engine:
         changes = self._changed(Changes())
         self._guard(self.brokerage.scan)
         self._events(moment)
+        self._guard(self._margin_calls)
         self._tell(changes)
         self._end_of_slice(moment)
 
@@ -468,19 +488,14 @@ class Engine:
         self.now = moment
         session = self.calendar.session(moment.date())
         self.brokerage.last_bars = session.utc_close
-        updated = []
-        mark = self.results().mark
-        for security in self.portfolio.active():
-            feed = security.feed
-            if feed is not None and security.receive(feed, position, session):
-                updated.append(security)
-                if security.quantity:
-                    mark(security)
+        self.subscriptions.clock.position = position
+        updated = [s for s in self.portfolio.active() if s.feed is not None and s.feed.fresh[position]]
         self._points += len(updated)
-        self.portfolio.revalue()
+        self.portfolio.reprice()
         changes = self._changed(Changes())
         self._guard(self.brokerage.scan)
         self._events(moment)
+        self._guard(self._margin_calls)
         self._tell(changes)
         self._on_data(Slice(moment, updated))
         self._guard(self.brokerage.scan)
@@ -511,6 +526,7 @@ class Engine:
         self._guard(self.brokerage.scan)
         self._guard(self.brokerage.liquidate_delisted, delisted)
         self._events(moment)
+        self._guard(self._margin_calls)
         self._tell(changes)
         for action in actions:
             self._apply(action)
@@ -541,6 +557,18 @@ class Engine:
                 if event is not None:
                     self.schedule.remove(event)
         return changes
+
+    def _margin_calls(self) -> None:
+        calls, warning = self.brokerage.margin_calls()
+        if calls and any(hasattr(self.algorithm, name) for name in ("on_margin_call", "OnMarginCall")):
+            raise NotInHost("on_margin_call")
+        for order in self.brokerage.call_margin(calls):
+            self.error(
+                f"{self.now:%m/%d/%Y %H:%M:%S} - Executed MarginCallOrder: {order.symbol} - "
+                f"Quantity: {order.quantity} @ {text(order.price)}"
+            )
+        if warning:
+            self._call(self.algorithm.on_margin_call_warning)
 
     def _tell(self, changes: Changes) -> None:
         if changes:
@@ -631,10 +659,11 @@ class Engine:
 
 
 class Benchmark:
-    """The benchmark's hourly adjusted closes."""
+    """The benchmark's hourly adjusted closes; since: New York time before which it has none."""
 
     def __init__(self, data: DataFolder, symbol: Symbol):
         self._bars, self._ends = data.hourly(symbol.id)
+        self.since = datetime.min
 
     @property
     def hourly(self) -> bool:
@@ -643,5 +672,7 @@ class Benchmark:
     def value(self, utc: datetime) -> Decimal:
         """The last close at that moment, zero before the first."""
         local = to_new_york(utc)
+        if local < self.since:
+            return ZERO
         row = int(self._ends.searchsorted(local.toordinal() * 24 + local.hour, side="right")) - 1
         return self._bars.price(self._bars.close, row, True) if row >= 0 else ZERO

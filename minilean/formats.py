@@ -9,13 +9,14 @@ give up on in its log alone is refused: a DataError names the file, the line and
 import functools
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ _HIGHEST_PRICE = 10**14
 _FACTORS = (Decimal("1e-12"), Decimal("1e8"))
 """Smallest and largest adjustment of a price that can be meant."""
 _EPOCH = date(1970, 1, 1).toordinal()
+_LARGEST_FILE = 1 << 26
+"""Unpacked; a century of hourly bars has a fifth of it."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,7 @@ class FactorRow:
     reference_price: Decimal
 
 
-@dataclass(frozen=True)
-class Constituent:
+class Constituent(NamedTuple):
     """One row of an ETF constituents file; None where the cell is empty."""
 
     symbol: Symbol
@@ -98,7 +100,27 @@ class Constituent:
     market_value: Decimal | None
 
 
-def read_map_file(path: Path) -> MapFile:
+File = Path | zipfile.Path
+"""A small csv file, on its own or in an archive."""
+
+
+def files_by_ticker(folder: Path) -> dict[str, File]:
+    """A folder's map or factor files, by ticker in lower case, ascending.
+
+    They are those of its newest archive, `map_files_yyyyMMdd.zip` in map_files, as LEAN's own data comes; where there
+    is none they are the folder's csv files. Raises DataError for an archive that cannot be read.
+    """
+    archives = sorted(folder.glob(f"{folder.name}_{'[0-9]' * 8}.zip"))
+    files: Iterable[File] = folder.glob("*.csv")
+    if archives:
+        try:
+            files = list(zipfile.Path(archives[-1]).iterdir())
+        except Exception as error:  # a damaged archive raises any of a dozen types
+            raise _unreadable(archives[-1], error) from None
+    return {file.stem.lower(): file for file in sorted(files, key=str) if file.suffix == ".csv"}
+
+
+def read_map_file(path: File) -> MapFile:
     """Rows in order of date; of several on one day the first."""
     rows: dict[date, str] = {}
     for number, cells in _lines(path):
@@ -114,7 +136,7 @@ def read_map_file(path: Path) -> MapFile:
     return MapFile(path.stem.lower(), tuple(sorted(rows.items())))
 
 
-def read_factor_file(path: Path) -> tuple[FactorRow, ...]:
+def read_factor_file(path: File) -> tuple[FactorRow, ...]:
     """Rows in order of date, of several on one day the first, without those that LEAN leaves out; empty if no file."""
     rows: dict[date, FactorRow] = {}
     if not path.exists():
@@ -142,15 +164,11 @@ def read_constituents(path: Path) -> list[Constituent]:
             ticker, sid, updated, *amounts = cells
             if not ticker or len(amounts) < 3:
                 raise ValueError("too few columns")
-            weight, shares, value = (_decimal(cell) if cell else None for cell in amounts[:3])
+            weight, shares, value = [_decimal(cell) if cell else None for cell in amounts[:3]]
             symbol = _symbol(sid, ticker)
         except ValueError:
             raise _refusal(path, number, cells, "ticker,SID,date,weight,shares,value") from None
-        try:
-            day = parse_date(updated)
-            moment = datetime(day.year, day.month, day.day)
-        except ValueError:
-            moment = None
+        moment = _moment(updated)
         found.append(Constituent(symbol, moment, weight, shares, value))
     return found
 
@@ -179,24 +197,50 @@ def read_bars(path: Path, with_hours: bool = False) -> NDArray[np.int64] | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            raw = archive.read(names[0]) if names else b""
+            raw = read_whole(zipfile.Path(archive, names[0])) if names else b""
     except Exception as error:  # a damaged archive raises any of a dozen types
-        raise DataError(f"{path} is not a readable zip file ({error}): get it or make it again") from None
-    raw = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if not raw.strip():
-        return np.empty((0, 7 if with_hours else 6), dtype=np.int64)
-    table = _numbers(raw)
+        raise _unreadable(path, error) from None
+    table = _as_written(raw)
+    if table is None:
+        raw = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if not raw.strip():
+            return np.empty((0, 7 if with_hours else 6), dtype=np.int64)
+        table = _numbers(raw)
+    if table is not None and not _possible(table):
+        table = None
     ordinals = _ordinals(table) if table is not None else None
     if table is None or ordinals is None:
         raise DataError(f"{path}, {_first_bad_line(raw)}: correct it, or get or make the file again")
     moments = ordinals * 24 + table[:, 1] if with_hours else ordinals
-    later = np.ones(len(moments), dtype=bool)
-    later[1:] = moments[1:] > np.maximum.accumulate(moments)[:-1]
     columns = [ordinals, *table.T[2:]]
     if with_hours:
         columns.append(table[:, 1])
-    bars: NDArray[np.int64] = np.stack(columns, axis=1)[later]
+    bars: NDArray[np.int64] = np.stack(columns, axis=1)
+    later = np.ones(len(moments), dtype=bool)
+    later[1:] = moments[1:] > np.maximum.accumulate(moments)[:-1]
+    if not later.all():
+        bars = bars[later]
     return bars
+
+
+_SEPARATORS = np.frombuffer(b" :,,,,,\n", dtype=np.uint8)
+_BLANKS = bytes.maketrans(b":,\n", b"   ")
+
+
+def _as_written(raw: bytes) -> NDArray[np.int64] | None:
+    """The columns of `_numbers`, of a file of digits and the eight separators of each line; None for any other."""
+    if not raw.endswith(b"\n"):
+        raw += b"\n"
+    characters = np.frombuffer(raw, dtype=np.uint8)
+    at = np.flatnonzero(characters - ord("0") > 9)  # unsigned: what comes before the digits is above them too
+    if len(at) % 8:
+        return None
+    lengths = np.diff(at, prepend=-1) - 1
+    if not (characters[at].reshape(-1, 8) == _SEPARATORS).all() or lengths.min() < 1 or lengths.max() > 18:
+        return None
+    cells: NDArray[np.int64] = np.fromstring(raw.translate(_BLANKS), dtype=np.int64, sep=" ").reshape(-1, 8)
+    table: NDArray[np.int64] = cells[:, [0, 1, 3, 4, 5, 6, 7]]
+    return None if cells[:, 2].any() else table  # the minutes
 
 
 def _numbers(raw: bytes) -> NDArray[np.int64] | None:
@@ -212,14 +256,14 @@ def _numbers(raw: bytes) -> NDArray[np.int64] | None:
         if not bool((np.abs(doubles) < 2**53).all() and (doubles == np.floor(doubles)).all()):
             return None
         table = doubles.astype(np.int64)
-    if table.shape[1] != 7:
-        return None
-    least = table.min(axis=0)
-    hours_are = least[1] >= 0 and table[:, 1].max() < 24
-    prices_are = least[2:6].min() > 0 and table[:, 2:6].max() < _HIGHEST_PRICE
-    if not (hours_are and prices_are and least[6] >= 0):
-        return None
-    return table
+    return table if table.shape[1] == 7 else None
+
+
+def _possible(table: NDArray[np.int64]) -> bool:
+    """Whether hours are of a day, prices above zero and below the highest, volumes not negative."""
+    least, most = table.min(axis=0), table.max(axis=0)
+    prices_are = least[2:6].min() > 0 and most[2:6].max() < _HIGHEST_PRICE
+    return bool(least[1] >= 0 and most[1] < 24 and prices_are and least[6] >= 0)
 
 
 def _ordinals(table: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -227,11 +271,14 @@ def _ordinals(table: NDArray[np.int64]) -> NDArray[np.int64] | None:
     stamps = table[:, 0]
     if stamps.min() < _YEARS[0] * 10000 or stamps.max() > (_YEARS[1] + 1) * 10000:
         return None
-    months = (stamps // 10000 * 12 + stamps // 100 % 100 - 1 - 1970 * 12).astype("datetime64[M]")
-    days = months.astype("datetime64[D]") + (stamps % 100 - 1)
-    back = days.astype("datetime64[M]").astype(np.int64) + 1970 * 12
-    written = (back // 12 * 10000) + (back % 12 + 1) * 100 + (days - days.astype("datetime64[M]")).astype(np.int64) + 1
-    return days.astype(np.int64) + _EPOCH if (written == stamps).all() else None
+    years_and_months, days_of_month = np.divmod(stamps, 100)
+    years, months_of_year = np.divmod(years_and_months, 100)
+    months = (years * 12 + months_of_year - 1 - 1970 * 12).astype("datetime64[M]")
+    days = months.astype("datetime64[D]") + (days_of_month - 1)
+    if months_of_year.min() < 1 or months_of_year.max() > 12 or (days.astype("datetime64[M]") != months).any():
+        return None
+    ordinals: NDArray[np.int64] = days.astype(np.int64) + _EPOCH
+    return ordinals
 
 
 _BAR = re.compile(rb" *([0-9]{8}) +(?:[01]?[0-9]|2[0-3]):00((?:,[0-9]{1,18}(?:\.0+)?){4}),[0-9]{1,18}(?:\.0+)? *")
@@ -254,18 +301,31 @@ def _first_bad_line(raw: bytes) -> str:
     return "a line is not yyyyMMdd HH:mm,open,high,low,close,volume in whole numbers"
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+def read_whole(file: File) -> bytes:
+    """The bytes of a file, packed or not. Raises ValueError where there are more than any file of a data folder has."""
+    with file.open("rb") as stream:
+        content = stream.read(_LARGEST_FILE + 1)
+    if len(content) > _LARGEST_FILE:
+        raise ValueError(f"it is larger than {_LARGEST_FILE:,} bytes")
+    return content
+
+
+def _unreadable(archive: Path, error: Exception) -> DataError:
+    return DataError(f"{archive} is not a readable zip file ({error}): get it or make it again")
+
+
+def _lines(path: File) -> Iterator[tuple[int, list[str]]]:
     """Numbered, non-blank lines of a small csv file, split at commas."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_whole(path).decode("utf-8-sig")
+    except Exception as error:  # what is damaged inside an archive raises any of a dozen types
         raise DataError(f"{path} cannot be read ({error}): get it or make it again") from None
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         if line.strip():
             yield number, [cell.strip() for cell in line.split(",")]
 
 
-def _refusal(path: Path, number: int, cells: list[str], columns: str) -> DataError:
+def _refusal(path: File, number: int, cells: list[str], columns: str) -> DataError:
     return DataError(
         f"{path}, line {number}: {','.join(cells)[:120]!r} is not {columns}: correct it, or get or make the file again"
     )
@@ -274,6 +334,16 @@ def _refusal(path: Path, number: int, cells: list[str], columns: str) -> DataErr
 @functools.lru_cache(maxsize=4096)
 def _symbol(sid: str, ticker: str) -> Symbol:
     return Symbol(SecurityIdentifier.parse(sid), ticker)
+
+
+@functools.lru_cache(maxsize=4096)
+def _moment(text: str) -> datetime | None:
+    """00:00 of a date; None where it is none."""
+    try:
+        day = parse_date(text)
+    except ValueError:
+        return None
+    return datetime(day.year, day.month, day.day)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -286,9 +356,12 @@ def parse_date(text: str) -> date:
 
 def _decimal(text: str) -> Decimal:
     """The .NET decimal of a text, its scale as written. Raises ValueError for anything else."""
-    if not _NUMBER.fullmatch(text):
+    found = _NUMBER.fullmatch(text)
+    if not found:
         raise ValueError(f"{text!r} is not a number")
     number = Decimal(text)
+    if not found[2]:
+        return number
     if number.adjusted() > 27:
         raise ValueError(f"{text!r} is too large")
     return plain(number)

@@ -9,6 +9,9 @@ from pandas.core import indexing
 
 from minilean.symbols import SYMBOLS, Symbol
 
+_MAY_NAME = (str, tuple, list)
+"""Types of keys that can hold the text of a symbol."""
+
 
 def install() -> None:
     """Let the look-ups of pandas, in this process, understand texts as LEAN does. A second call changes nothing."""
@@ -28,14 +31,14 @@ def _finding(look_up: Callable[..., Any]) -> Callable[..., Any]:
     """A look-up that tries the symbols of the texts in its key first, then the key itself."""
 
     @wraps(look_up)
-    def find(self: object, key: Any, *rest: Any, **options: Any) -> Any:
-        mapped = _mapped(key)
+    def find(self: object, key: Any) -> Any:
+        mapped = _mapped(key) if type(key) in _MAY_NAME else key
         try:
-            return look_up(self, mapped, *rest, **options)
+            return look_up(self, mapped)
         except KeyError:
             if mapped is not key:
                 try:
-                    return look_up(self, key, *rest, **options)
+                    return look_up(self, key)
                 except KeyError:
                     pass
         texts = [[str(x)] if isinstance(x, (str, Symbol)) else [] for x in (mapped, key)]
@@ -49,7 +52,7 @@ def _finding(look_up: Callable[..., Any]) -> Callable[..., Any]:
 def _containing(contains: Callable[..., bool]) -> Callable[..., bool]:
     @wraps(contains)
     def contain(self: object, key: Any) -> bool:
-        return contains(self, key) or contains(self, _mapped(key))
+        return contains(self, key) or (type(key) in _MAY_NAME and contains(self, _mapped(key)))
 
     return contain
 

@@ -22,6 +22,8 @@ from minilean.universe import distribution
 
 FIRST_YEAR = 1997
 """No data folder of US equities goes back further."""
+_YEARS_AHEAD = 15
+"""How far the grid of sessions is laid beyond now, so that it hardly ever has to be laid anew."""
 COLUMNS = ("close", "high", "low", "open", "volume")
 
 
@@ -73,6 +75,35 @@ class Span(NamedTuple):
     end: datetime
 
 
+class _Listing:
+    """The bars of one symbol along the grid.
+
+    rows: (G,) row of the last bar by the end of each session, -1 before the first; fresh: (G,) whether that is the
+    session's own; after: how many sessions it is listed for.
+    """
+
+    __slots__ = ("after", "bars", "doubles", "fresh", "rows")
+
+    def __init__(self, bars: DailyBars, grid: NDArray[np.int64], delisting_date: date | None):
+        self.bars = bars
+        self.rows = np.searchsorted(bars.ordinals, grid, side="right") - 1
+        self.fresh = bars.rows_of(grid) >= 0
+        last = date.max if delisting_date is None else delisting_date
+        self.after = int(np.searchsorted(grid, last.toordinal(), side="right"))
+        self.doubles: dict[DataNormalizationMode, NDArray[np.float64]] = {}
+        """(5, T) by mode, where a price does not depend on the request."""
+
+    def inside(self, first: int, after: int, fill_forward: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of the bars for sessions [first, after) of the grid, and the position in the grid of each."""
+        if fill_forward and first < after and self.fresh[first]:
+            begin, end = first, min(after, self.after)
+            return self.rows[begin:end], np.arange(begin, end)
+        positions = np.flatnonzero(self.fresh[first:after]) + first
+        if fill_forward and len(positions):
+            positions = np.arange(positions[0], min(after, self.after))
+        return self.rows[positions], positions
+
+
 class History:
     """Serves requests over a data folder; `now` is the algorithm's New York time."""
 
@@ -80,8 +111,7 @@ class History:
         self._data = data
         self._calendar = data.calendar
         self._now = now
-        self._doubles: dict[tuple[str, DataNormalizationMode], NDArray[np.float64]] = {}
-        self._rows: dict[str, NDArray[np.int64]] = {}
+        self._listings: dict[str, _Listing] = {}
         self._grid: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._ends: NDArray[np.datetime64] = np.empty(0, dtype="datetime64[ns]")
 
@@ -131,11 +161,10 @@ class History:
     def _extend_grid(self, until: date) -> None:
         if len(self._grid) and self._grid[-1] >= until.toordinal():
             return
-        last = date(until.year + 1, 12, 31)
-        days = self._calendar.sessions(date(FIRST_YEAR, 12, 31), last)
+        days = self._calendar.sessions(date(FIRST_YEAR, 12, 31), date(until.year + _YEARS_AHEAD, 12, 31))
         self._grid = np.array([day.toordinal() for day in days], dtype=np.int64)
         self._ends = np.array([self._calendar.close(day) for day in days], dtype="datetime64[ns]")
-        self._rows.clear()
+        self._listings.clear()
 
     def frame(
         self, requests: Sequence[tuple[Symbol, DataNormalizationMode]], span: Span, fill_forward: bool
@@ -147,9 +176,10 @@ class History:
         """
         parts = []
         for number, (symbol, mode) in enumerate(requests):
-            rows, positions = self._inside(symbol, span, fill_forward)
+            listing = self._listing(symbol)
+            rows, positions = listing.inside(span.first, span.after, fill_forward)
             if len(rows):
-                parts.append((positions[0], number, symbol, self._values(symbol, mode, rows, span), positions))
+                parts.append((positions[0], number, symbol, self._values(listing, mode, rows, span), positions))
         if not parts:
             return pd.DataFrame()
         parts.sort(key=lambda part: part[:2])
@@ -174,10 +204,11 @@ class History:
         self, symbol: Symbol, mode: DataNormalizationMode, span: Span, fill_forward: bool
     ) -> list[TradeBar]:
         """The same of one symbol as bar objects."""
-        rows, positions = self._inside(symbol, span, fill_forward)
+        listing = self._listing(symbol)
+        rows, positions = listing.inside(span.first, span.after, fill_forward)
         if not len(rows):
             return []
-        values = self._values(symbol, mode, rows, span)
+        values = self._values(listing, mode, rows, span)
         bars = []
         for (close, high, low, opening, volume), position in zip(values.T.tolist(), positions, strict=True):
             day = date.fromordinal(int(self._grid[position]))
@@ -185,40 +216,30 @@ class History:
             bars.append(TradeBar(symbol, begin, end, opening, high, low, close, volume))
         return bars
 
-    def _inside(
-        self, symbol: Symbol, span: Span, fill_forward: bool
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows of the symbol's bars for a span, and the position in the grid of each."""
-        bars: DailyBars = self._data.daily(symbol.id)
-        if not len(bars) or span.first >= span.after:
-            return bars.ordinals[:0], bars.ordinals[:0]
-        if symbol.sid not in self._rows:
-            self._rows[symbol.sid] = np.searchsorted(bars.ordinals, self._grid, side="right") - 1
-        positions = np.arange(span.first, span.after)
-        rows = self._rows[symbol.sid][positions]
-        keep = (rows >= 0) & (bars.ordinals[rows] >= self._grid[span.first])
-        if fill_forward:
+    def _listing(self, symbol: Symbol) -> _Listing:
+        found = self._listings.get(symbol.sid)
+        if found is None:
             file = self._data.map_file(symbol.id)
-            if file is not None and file.delisting_date is not None:
-                keep &= self._grid[positions] <= file.delisting_date.toordinal()
-        else:
-            keep &= bars.ordinals[rows] == self._grid[positions]
-        return rows[keep], positions[keep]
+            delisting_date = file.delisting_date if file else None
+            found = self._listings[symbol.sid] = _Listing(self._data.daily(symbol.id), self._grid, delisting_date)
+        return found
 
     def _values(
-        self, symbol: Symbol, mode: DataNormalizationMode, rows: NDArray[np.int64], span: Span
+        self, listing: _Listing, mode: DataNormalizationMode, rows: NDArray[np.int64], span: Span
     ) -> NDArray[np.float64]:
         """(5, len(rows)) close, high, low, open, volume of those rows in a mode.
 
         Split-adjusted prices know splits alone; scaled raw ones are adjusted to the end of the request instead of
         today; total returns are split-adjusted prices plus the dividends paid since the request's start.
         """
-        bars = self._data.daily(symbol.id)
+        bars = listing.bars
         if mode in CACHED:
-            key = (symbol.sid, mode)
-            if key not in self._doubles:
-                self._doubles[key] = bars.doubles(np.arange(len(bars)), mode == DataNormalizationMode.ADJUSTED)
-            return self._doubles[key][:, rows]
+            known = listing.doubles.get(mode)
+            if known is None:
+                known = bars.doubles(np.arange(len(bars)), mode == DataNormalizationMode.ADJUSTED)
+                listing.doubles[mode] = known
+            begin, count = rows[0], len(rows)
+            return known[:, begin : begin + count] if rows[-1] - begin == count - 1 else known[:, rows]
         if mode == DataNormalizationMode.SCALED_RAW:
             at_end = next((row for row in bars.factors if row.day >= span.end.date()), None)
             whole = multiply(at_end.price_factor, at_end.split_factor) if at_end else ONE

@@ -12,6 +12,8 @@ from minilean.system import ArgumentException, KeyNotFoundException
 
 _KEY = re.compile(r"\.?[a-zA-Z0-9\\/_#\-$= ]+\.?[a-zA-Z0-9]*")
 """What LEAN lets be saved: letters, digits, some signs, and one dot before the ending."""
+_LONGEST_NAME = 255
+"""Bytes that a file system's names can have."""
 
 
 class ByteArray(bytes):
@@ -42,48 +44,50 @@ class ObjectStore(LeanObject):
         """As in LEAN a key loses dots and slashes at its beginning: `/a` and `./a` are `a`."""
         root = self._root.resolve()
         inside = _normalised(key)
-        path = (root / inside).resolve()
+        name = key.encode("utf-8", "ignore")  # half a surrogate pair is no text
+        no_name = b"\0" in name or len(name) > _LONGEST_NAME or name.decode() != key
+        path = root if no_name else (root / inside).resolve()
         refused = saving and not _KEY.fullmatch(key)
         if refused or ".." in Path(inside).parts or not path.is_relative_to(root) or path == root:
             raise ArgumentException(f"LocalObjectStore: path is not supported: '{key}'")
         return path
 
-    def contains_key(self, key: str) -> bool:
+    def contains_key(self, path: str) -> bool:
         """Whether the key was stored, or, as in LEAN, its path at least asked for in this run."""
-        return self._path(key).is_file() or _normalised(key) in self._announced
+        return self._path(path).is_file() or _normalised(path) in self._announced
 
-    def get_file_path(self, key: str) -> str:
-        """Where the key's content lies, or will lie: write the file there, then call `save(key)`."""
-        known = self.contains_key(key)
-        path = self._path(key, saving=not known)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._announced.add(_normalised(key))
-        return str(path)
+    def get_file_path(self, path: str) -> str:
+        """Where the key's content lies, or will lie: write the file there, then call `save(path)`."""
+        known = self.contains_key(path)
+        place = self._path(path, saving=not known)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        self._announced.add(_normalised(path))
+        return str(place)
 
-    def save(self, key: str, text: str | None = None, encoding: str = "utf-8") -> bool:
-        """Store a text, or, without one, the file that was written at `get_file_path(key)`.
+    def save(self, path: str, text: str | None = None, encoding: str | None = None) -> bool:
+        """Store a text, or, without one, the file that was written at `get_file_path(path)`.
 
         Raises ArgumentException if there is no such file.
         """
         if text is not None:
-            return self.save_bytes(key, text.encode(encoding))
-        path = self._path(key, saving=True)
-        if not path.is_file():
-            raise ArgumentException(f"There is no file associated with path {key} in '{path}'")
+            return self.save_bytes(path, text.encode(encoding or "utf-8"))
+        place = self._path(path, saving=True)
+        if not place.is_file():
+            raise ArgumentException(f"There is no file associated with path {path} in '{place}'")
         return True
 
-    def save_bytes(self, key: str, content: bytes) -> bool:
+    def save_bytes(self, path: str, contents: bytes) -> bool:
         """Store bytes; False, and nothing changed, where the folder cannot be written."""
-        path = self._path(key, saving=True)
+        place = self._path(path, saving=True)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".saving-")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=".saving-")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(content)
+                    file.write(contents)
                     file.flush()
                     os.fsync(file.fileno())
-                os.replace(temporary, path)
+                os.replace(temporary, place)
             except BaseException:
                 os.unlink(temporary)
                 raise
@@ -91,33 +95,35 @@ class ObjectStore(LeanObject):
             return False
         return True
 
-    def save_json(self, key: str, content: object) -> bool:
-        return self.save(key, json.dumps(content))
+    def save_json(self, path: str, contents: object) -> bool:
+        return self.save(path, json.dumps(contents))
 
-    def read_bytes(self, key: str) -> ByteArray | None:
+    def read_bytes(self, path: str) -> ByteArray | None:
         """The key's content; None, as in LEAN, if only its path was asked for.
 
         Raises KeyNotFoundException for an unknown key.
         """
-        if not self.contains_key(key):
+        if not self.contains_key(path):
             raise KeyNotFoundException(
-                f"Object with path '{key}' was not found in the current project. Please use "
+                f"Object with path '{path}' was not found in the current project. Please use "
                 "ObjectStore.ContainsKey(key) to check if an object exists before attempting to read."
             )
-        path = self._path(key)
-        return ByteArray(path.read_bytes()) if path.is_file() else None
+        place = self._path(path)
+        return ByteArray(place.read_bytes()) if place.is_file() else None
 
-    def read(self, key: str, encoding: str = "utf-8") -> str | None:
-        content = self.read_bytes(key)
-        return None if content is None else bytes(content).decode(encoding, "replace")
+    def read(self, path: str, encoding: str | None = None) -> str | None:
+        content = self.read_bytes(path)
+        return None if content is None else bytes(content).decode(encoding or "utf-8", "replace")
 
-    def read_json(self, key: str) -> object:
-        return json.loads(self.read(key) or "null")
+    def read_json(self, path: str) -> object:
+        return json.loads(self.read(path) or "null")
 
-    def delete(self, key: str) -> bool:
-        known = self.contains_key(key)
-        self._path(key).unlink(missing_ok=True)
-        self._announced.discard(_normalised(key))
+    def delete(self, path: str) -> bool:
+        known = self.contains_key(path)
+        place = self._path(path)
+        if place.is_file():
+            place.unlink()
+        self._announced.discard(_normalised(path))
         return known
 
     @property

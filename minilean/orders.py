@@ -1,5 +1,6 @@
 """Orders and order events, with LEAN's JSON and the hash of the order list."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -85,8 +86,8 @@ def order_json(order: Order, *, rounded: bool, indent: str | None = None) -> str
     to, end, line, inner = ":", "", "", ""
     if indent is not None:
         to, end, line, inner = ": ", f"\n{indent}", f"\n{indent}  ", f"\n{indent}    "
-    ticker = json.dumps(order.symbol.value)
-    broker = f"[{inner}{json.dumps(order.broker_id)}{line}]" if order.broker_id else "[]"
+    ticker = quoted(order.symbol.value)
+    broker = f"[{inner}{quoted(order.broker_id)}{line}]" if order.broker_id else "[]"
     submission = "null"
     if order.submission_price is not None:
         p = number(order.submission_price)
@@ -94,12 +95,12 @@ def order_json(order: Order, *, rounded: bool, indent: str | None = None) -> str
     return (
         f'{{{line}"type"{to}{int(order.type)},{line}"id"{to}{order.id},{line}"contingentId"{to}0,'
         f'{line}"brokerId"{to}{broker},{line}"symbol"{to}{{{inner}"value"{to}{ticker},'
-        f'{inner}"id"{to}{json.dumps(order.symbol.sid)},{inner}"permtick"{to}{ticker}{line}}},'
-        f'{line}"price"{to}{number(price)},{line}"priceCurrency"{to}{json.dumps(order.price_currency)},'
+        f'{inner}"id"{to}{quoted(order.symbol.sid)},{inner}"permtick"{to}{ticker}{line}}},'
+        f'{line}"price"{to}{number(price)},{line}"priceCurrency"{to}{quoted(order.price_currency)},'
         f'{line}"time"{to}"{iso(order.time)}",{line}"createdTime"{to}"{iso(order.time)}",'
         + "".join(f'{line}"{name}"{to}"{iso(when)}",' for name, when in optional if when)
         + f'{line}"quantity"{to}{order.quantity}.0,{line}"status"{to}{int(order.status)},'
-        f'{line}"tag"{to}{json.dumps(order.tag)},{line}"properties"{to}{{{inner}"timeInForce"{to}{{}}{line}}},'
+        f'{line}"tag"{to}{quoted(order.tag)},{line}"properties"{to}{{{inner}"timeInForce"{to}{{}}{line}}},'
         f'{line}"securityType"{to}1,{line}"direction"{to}{0 if order.quantity > 0 else 1},'
         f'{line}"value"{to}{number(value) if value else "0.0"},{line}"orderSubmissionData"{to}{submission},'
         f'{line}"isMarketable"{to}{"true" if order.type == OrderType.MARKET else "false"},'
@@ -113,6 +114,13 @@ def order_list_hash(orders: Iterable[Order]) -> str:
     return hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()
 
 
+@functools.lru_cache(maxsize=1024)
+def quoted(text: str) -> str:
+    """JSON of a text: there are few, and each comes often."""
+    return json.dumps(text)
+
+
+@functools.lru_cache(maxsize=1024)
 def iso(time: datetime) -> str:
     """UTC text as LEAN writes it: fractions only where there are any, without trailing zeros."""
     written = time.isoformat()

@@ -1,10 +1,11 @@
 """The securities of a run and the cash: LEAN's two sets of securities, and the total portfolio value it caches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from minilean.decimals import EXACT, ZERO, divide, fit, truncate
-from minilean.securities import Security
+from minilean.securities import Security, margin_rate
 from minilean.symbols import Symbol
 
 
@@ -40,6 +41,41 @@ class ActiveSet:
         return len(self._position)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Positions:
+    """The positions held at one moment, and their values in units of 10**-places dollars, negative for shorts."""
+
+    securities: Sequence[Security]
+    leverages: Sequence[Decimal]
+    values: Sequence[int]
+    places: int
+
+    @classmethod
+    def of(cls, securities: Sequence[Security]) -> "Positions":
+        """At the securities' prices and quantities of now."""
+        values = [security.quantity * security.price for security in securities]
+        places = max((-int(value.as_tuple().exponent) for value in values), default=0)
+        leverages = [security.leverage for security in securities]
+        return cls(securities, leverages, [int(value.scaleb(places, EXACT)) for value in values], places)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """Positions whose prices are all those of their feeds: of each the feed's closes, and the value of one unit of it.
+
+    The latter are in units of 10**-places dollars.
+    """
+
+    securities: Sequence[Security]
+    leverages: Sequence[Decimal]
+    feeds: Sequence[tuple[Sequence[int], int]]
+    places: int
+
+    def at(self, position: int) -> Positions:
+        values = [closes[position] * unit for closes, unit in self.feeds]
+        return Positions(self.securities, self.leverages, values, self.places)
+
+
 class Portfolio:
     """Cash and positions.
 
@@ -53,8 +89,9 @@ class Portfolio:
         self._active = ActiveSet()
         self._total: Decimal | None = None
         self._holdings: tuple[Decimal, Decimal] | None = None
+        self._positions: Positions | None = None
+        self._held: _Held | None = None
         self.total_fees = ZERO
-        self.dividends = ZERO
 
     def active(self) -> ActiveSet:
         return self._active
@@ -65,12 +102,14 @@ class Portfolio:
     def enter(self, security: Security) -> None:
         """Take a security into the active set."""
         self._active.add(security)
-        self._holdings = None
+        security.subscribe()
+        self._forget_positions()
 
     def leave(self, security: Security) -> None:
         """Take a security out of the active set. The total value goes on counting it until `invalidate`."""
         self._active.remove(security)
-        self._holdings = None
+        security.unsubscribe()
+        self._forget_positions()
 
     def total_value(self) -> Decimal:
         """Cash plus positions at last prices, as of the last price update, order event or cash change."""
@@ -82,9 +121,17 @@ class Portfolio:
         """An order event or a change of cash: the total value is to be taken anew."""
         self._total = None
 
+    def reprice(self) -> None:
+        """Bars have come."""
+        self._total = self._holdings = self._positions = None
+
     def revalue(self) -> None:
-        """Prices or leverage have changed."""
-        self._total = self._holdings = None
+        """Leverage has changed, or quantities and prices other than by fills and bars."""
+        self.reprice()
+        self._held = None
+
+    def _forget_positions(self) -> None:
+        self._holdings = self._positions = self._held = None
 
     def margin_used(self) -> Decimal:
         """Sum of |position value| times margin rate over the active securities."""
@@ -93,16 +140,38 @@ class Portfolio:
     def margin_remaining(self) -> Decimal:
         return self.total_value() - self.margin_used()
 
+    def positions(self) -> Positions:
+        """The active positions at last prices."""
+        if self._positions is None:
+            held = self._held or self._hold()
+            self._positions = held.at(held.securities[0].position) if isinstance(held, _Held) else Positions.of(held)
+        return self._positions
+
+    def _hold(self) -> _Held | list[Security]:
+        """What is held now; it stays valid for the sessions to come where all prices are those of the feeds."""
+        held = [security for security in self._active if security.quantity]
+        feeds = [security.feed for security in held if security.feed is not None and security.follows_feed()]
+        if not held or len(feeds) < len(held):
+            return held
+        places = max(feed.places for feed in feeds)
+        units = [
+            (feed.closes, security.quantity * 10 ** (places - feed.places))
+            for security, feed in zip(held, feeds, strict=True)
+        ]
+        self._held = _Held(held, [security.leverage for security in held], units, places)
+        return self._held
+
     def _sums(self) -> tuple[Decimal, Decimal]:
         """Value of all active positions and the margin that they use; kept up to date by `fill`."""
         if self._holdings is None:
-            value = margin = ZERO
-            for security in self._active:
-                if security.quantity:
-                    worth = security.quantity * security.price
-                    value += worth
-                    margin += abs(worth) * security.margin_rate
-            self._holdings = value, margin
+            held = self.positions()
+            sizes: dict[Decimal, int] = {}
+            for leverage, value in zip(held.leverages, held.values, strict=True):
+                sizes[leverage] = sizes.get(leverage, 0) + abs(value)
+            self._holdings = (
+                Decimal(sum(held.values)).scaleb(-held.places),
+                sum((Decimal(size).scaleb(-held.places) * margin_rate(at) for at, size in sizes.items()), start=ZERO),
+            )
         return self._holdings
 
     def fill(self, security: Security, quantity: int, price: Decimal, fee: Decimal | None) -> Decimal:
@@ -129,6 +198,7 @@ class Portfolio:
             cost = fit(EXACT.multiply(security.average_price, held) + EXACT.multiply(price, quantity))
             security.average_price = divide(cost, Decimal(after))
         security.quantity = after
+        self._positions = self._held = None
         if self._holdings is not None and security in self._active:
             value, margin = self._holdings
             more = abs(after) - abs(held)
@@ -140,22 +210,20 @@ class Portfolio:
         return profit
 
     def total_profit(self) -> Decimal:
-        """Closed profit before fees, of all securities there ever were."""
-        return sum((security.profit for security in self.registry.values()), start=ZERO)
+        """Closed profit and dividends before fees, of all securities there ever were."""
+        return sum((security.profit + security.dividends for security in self.registry.values()), start=ZERO)
 
     def dividend(self, security: Security, per_share: Decimal) -> Decimal:
         """Pay a cash dividend (shorts owe it); returns the amount."""
         amount = security.quantity * per_share
         self.cash += amount
-        self.dividends += amount
+        security.dividends += amount
         self.invalidate()
         return amount
 
     def split(self, security: Security, factor: Decimal) -> None:
         """A split in raw prices: whole shares, the fraction in cash at the new price."""
-        security.price = EXACT.multiply(security.price, factor)
-        if security.bar is not None:
-            security.bar.split(factor)
+        security.split(factor)
         if security.quantity:
             exact = divide(Decimal(security.quantity), factor)
             whole = truncate(exact)

@@ -12,6 +12,7 @@ from minilean import imports
 from minilean.algorithm import QCAlgorithm
 from minilean.errors import AlgorithmError, HostError
 from minilean.failures import describe
+from minilean.formats import read_whole
 
 
 class Project:
@@ -91,7 +92,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(_BESIDE_JSON.sub(lambda found: found[1] or "", path.read_text(encoding="utf-8-sig")))
+        content = json.loads(_BESIDE_JSON.sub(lambda found: found[1] or "", read_whole(path).decode("utf-8-sig")))
     except (OSError, ValueError, RecursionError) as error:
         raise HostError(f"{path} is not readable JSON: {error}") from None
     if not isinstance(content, dict):

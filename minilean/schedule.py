@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from minilean.calendar import MarketCalendar
+from minilean.calendar import NEW_YORK, MarketCalendar
 from minilean.enums import DayOfWeek
 from minilean.errors import NotInHost
 from minilean.members import LeanObject, lean
+from minilean.system import ArgumentOutOfRangeException
 
 
 @lean("QuantConnect.Scheduling", "FuncDateRule")
@@ -55,8 +56,11 @@ class DateRules(LeanObject):
         self._note_symbol = note_symbol
 
     def on(self, *when: Any) -> DateRule:
-        """on(year, month, day), or on(datetime, ...)."""
-        days = [date(*when)] if isinstance(when[0], int) else sorted(date(d.year, d.month, d.day) for d in when)
+        """on(year, month, day), on(datetime, ...) or on([datetime, ...])."""
+        if isinstance(when[0], int):
+            days = [date(*when)]
+        else:
+            days = sorted(date(d.year, d.month, d.day) for d in _listed(when))
         name = ",".join(f"{day:%m/%d/%Y}" for day in days)
         return DateRule(name, lambda first, last: [day for day in days if first <= day <= last])
 
@@ -74,10 +78,11 @@ class DateRules(LeanObject):
         self._note_symbol(symbol)
         return DateRule(_named(symbol, "EveryDay"), lambda first, last: self._days(first, last, symbol))
 
-    def every(self, *days: int) -> DateRule:
-        wanted = {int(day) for day in days}
+    def every(self, *days: Any) -> DateRule:
+        """every(day, ...) or every([day, ...])."""
+        wanted = [int(day) for day in _listed(days)]
         return DateRule(
-            ",".join(DayOfWeek(day).net_name for day in days),
+            ",".join(DayOfWeek(day).net_name for day in wanted),
             lambda first, last: (d for d in self._days(first, last, None) if (d.weekday() + 1) % 7 in wanted)
         )
 
@@ -120,7 +125,9 @@ class DateRules(LeanObject):
             days_offset, symbol = symbol, None
         largest = 4 if symbol is not None and name.startswith("Week") else _LARGEST_OFFSET[span]
         if not 0 <= days_offset <= largest:
-            raise ValueError(f"DateRules.{name}() : Offset must be between 0 and {largest}, not {days_offset}")
+            raise ArgumentOutOfRangeException(
+                "daysOffset", f"DateRules.{name}() : Offset must be between 0 and {largest}"
+            )
         self._note_symbol(symbol)
         index, sign = (-1 - days_offset, "-") if name.endswith("End") else (days_offset, "+")
         shown = _named(symbol, f"{name}{sign}{days_offset}" if days_offset else name)
@@ -130,9 +137,16 @@ class DateRules(LeanObject):
         """The index-th day of every week, month, quarter or year, counted within the whole of it."""
         for _, group in itertools.groupby(self._days(span(first)[0], span(last)[1], symbol), key=span):
             days = list(group)
+            if span is _year and index >= 0 and date(days[0].year, 1, 1) < (first - timedelta(days=1)).replace(day=1):
+                continue  # LEAN looks for beginnings of years from that month on alone
             chosen = days[max(-len(days), min(len(days) - 1, index))]
             if first <= chosen <= last:
                 yield chosen
+
+
+def _listed(arguments: tuple[Any, ...]) -> Iterable[Any]:
+    """What a call gives one by one, or as one list."""
+    return arguments[0] if len(arguments) == 1 and isinstance(arguments[0], Iterable) else arguments
 
 
 def _named(symbol: object, name: str) -> str:
@@ -183,10 +197,20 @@ class TimeRules(LeanObject):
         self._now = now
         self._note_symbol = note_symbol
 
-    def at(self, hour: int, minute: int, second: int = 0) -> TimeRule:
-        moment = time(hour, minute, second)
-        hours = hour + minute / 60 + second / 3600
-        return TimeRule(f"{hours:.2f}".rstrip("0").rstrip("."), lambda day: datetime.combine(day, moment))
+    def at(self, hour: int | timedelta, minute: Any = 0, second: Any = 0, time_zone: object = None) -> TimeRule:
+        """at(hour, minute, [second], [time_zone]) or at(timedelta, [time_zone])."""
+        if isinstance(hour, timedelta):
+            since_midnight, time_zone = hour, minute or time_zone
+        elif isinstance(second, int):
+            since_midnight = timedelta(hours=hour, minutes=minute, seconds=second)
+        else:
+            since_midnight, time_zone = timedelta(hours=hour, minutes=minute), second
+        if time_zone is not None and str(time_zone) != NEW_YORK.key:
+            raise NotInHost(f"time_rules.at(..., {time_zone})")
+        hours = since_midnight / timedelta(hours=1)
+        return TimeRule(
+            f"{hours:.2f}".rstrip("0").rstrip("."), lambda day: datetime.combine(day, time.min) + since_midnight
+        )
 
     @property
     def midnight(self) -> TimeRule:
@@ -201,38 +225,44 @@ class TimeRules(LeanObject):
         moment = self._now().time()
         return TimeRule("Now", lambda day: datetime.combine(day, moment))
 
+    # LEAN has each of these as rule(symbol, minutes, extended) and as rule(minutes, extended).
+
     def after_market_open(
-        self, symbol: object, minutes_after_open: float = 0, extended_market_open: bool = False
+        self, symbol: object = None, minutes_after_open: float = 0, extended_market_open: bool = False
     ) -> TimeRule:
-        return self._session("Open", symbol, self._calendar.open, minutes_after_open, extended_market_open)
+        return self._session("Open", symbol, self._calendar.open, 1, minutes_after_open, extended_market_open)
 
     def before_market_open(
-        self, symbol: object, minutes_before_open: float = 0, extended_market_open: bool = False
+        self, symbol: object = None, minutes_before_open: float = 0, extended_market_open: bool = False
     ) -> TimeRule:
-        return self._session("Open", symbol, self._calendar.open, -minutes_before_open, extended_market_open)
+        return self._session("Open", symbol, self._calendar.open, -1, minutes_before_open, extended_market_open)
 
     def after_market_close(
-        self, symbol: object, minutes_after_close: float = 0, extended_market_close: bool = False
+        self, symbol: object = None, minutes_after_close: float = 0, extended_market_close: bool = False
     ) -> TimeRule:
-        return self._session("Close", symbol, self._calendar.close, minutes_after_close, extended_market_close)
+        return self._session("Close", symbol, self._calendar.close, 1, minutes_after_close, extended_market_close)
 
     def before_market_close(
-        self, symbol: object, minutes_before_close: float = 0, extended_market_close: bool = False
+        self, symbol: object = None, minutes_before_close: float = 0, extended_market_close: bool = False
     ) -> TimeRule:
-        return self._session("Close", symbol, self._calendar.close, -minutes_before_close, extended_market_close)
+        return self._session("Close", symbol, self._calendar.close, -1, minutes_before_close, extended_market_close)
 
     def _session(
-        self, name: str, symbol: object, of: Callable[[date], datetime], minutes: float, extended: bool
+        self, name: str, symbol: object, of: Callable[[date], datetime], sign: int, minutes: float, extended: bool
     ) -> TimeRule:
+        prefix = "" if symbol is None else f"{symbol}: "
+        if isinstance(symbol, (int, float)):
+            prefix, minutes, extended = "", symbol, extended or minutes is True
         if extended:
             raise NotInHost(f"extended_market_{name.lower()}=True")
         self._note_symbol(symbol)
+        shift = sign * minutes
 
         def moment(day: date) -> datetime | None:
-            return of(day) + timedelta(minutes=minutes) if self._calendar.is_session(day) else None
+            return of(day) + timedelta(minutes=shift) if self._calendar.is_session(day) else None
 
-        after = minutes > 0 or (minutes == 0 and name == "Close")
-        return TimeRule(f"{symbol}: {abs(minutes):g} min {'after' if after else 'before'} Market{name}", moment)
+        after = shift > 0 or (shift == 0 and name == "Close")
+        return TimeRule(f"{prefix}{abs(shift):g} min {'after' if after else 'before'} Market{name}", moment)
 
 
 @dataclass(slots=True)
@@ -269,14 +299,22 @@ class Schedule:
         self._registered = [entry for entry in self._registered if entry.event is not event]
         self._order = None
 
+    def _sorted(self) -> list[_Entry]:
+        if self._order is None:
+            self._order = sorted(self._registered, key=lambda entry: entry.moment)
+        return self._order
+
+    def next(self) -> datetime:
+        """When the next event is due."""
+        order = self._sorted()
+        return order[0].moment if order else datetime.max
+
     def due(self, before: datetime, *, inclusive: bool) -> Iterator[tuple[datetime, ScheduledEvent]]:
         """Give, one by one, the events before a moment (or up to and including it).
 
         What is registered or removed meanwhile counts from the next call on.
         """
-        if self._order is None:
-            self._order = sorted(self._registered, key=lambda entry: entry.moment)
-        order = self._order
+        order = self._sorted()
         while order and (order[0].moment < before or (inclusive and order[0].moment == before)):
             entry = order[0]
             yield entry.moment, entry.event

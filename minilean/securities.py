@@ -1,9 +1,13 @@
 """Securities and the position held in each."""
 
 import functools
+from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from minilean.calendar import Session
 from minilean.data import DailyBars
@@ -21,7 +25,7 @@ class Bar:
     Prices become decimals when they are asked for: of most bars only the close ever is.
     """
 
-    __slots__ = ("_adjusted", "_close", "_open", "_row", "_source", "session")
+    __slots__ = ("_adjusted", "_close", "_open", "_row", "_source", "_split", "session")
 
     def __init__(self, source: DailyBars, row: int, adjusted: bool, session: Session):
         self._source = source
@@ -29,6 +33,7 @@ class Bar:
         self._adjusted = adjusted
         self._open: Decimal | None = None
         self._close: Decimal | None = None
+        self._split = ONE
         self.session = session
 
     @property
@@ -44,60 +49,124 @@ class Bar:
     @property
     def open(self) -> Decimal:
         if self._open is None:
-            self._open = self._source.price(self._source.open, self._row, self._adjusted)
+            self._open = self._price(self._source.open)
         return self._open
 
     @property
     def close(self) -> Decimal:
         if self._close is None:
-            self._close = self._source.price(self._source.close, self._row, self._adjusted)
+            self._close = self._price(self._source.close)
         return self._close
 
     @property
     def high(self) -> Decimal:
-        return self._source.price(self._source.high, self._row, self._adjusted)
+        return self._price(self._source.high)
 
     @property
     def low(self) -> Decimal:
-        return self._source.price(self._source.low, self._row, self._adjusted)
+        return self._price(self._source.low)
+
+    def _price(self, column: NDArray[np.int64]) -> Decimal:
+        return EXACT.multiply(self._source.price(column, self._row, self._adjusted), self._split)
 
     @property
-    def volume(self) -> int:
-        if self._adjusted:
-            return self._source.adjusted_volume(self._row)
-        return int(self._source.volume[self._row])
+    def volume(self) -> Decimal:
+        return self.last_volume(self._row)
+
+    def last_volume(self, since: int) -> Decimal:
+        """Shares of this bar or, where nobody traded, of the last one before it that had any, back to a row."""
+        row = self._row
+        if not self._source.volume[row]:
+            traded = np.flatnonzero(self._source.volume[since:row])
+            row = since + int(traded[-1]) if len(traded) else row
+        shares = self._source.adjusted_volume(row) if self._adjusted else int(self._source.volume[row])
+        return divide(Decimal(shares), self._split) if self._split != 1 else Decimal(shares)
 
     def split(self, factor: Decimal) -> None:
-        """Open and close after a split in raw prices; high, low and volume stay, as in LEAN."""
-        self._open = EXACT.multiply(self.open, factor)
-        self._close = EXACT.multiply(self.close, factor)
+        """What a split in raw prices makes of the bar."""
+        self._split = EXACT.multiply(self._split, factor)
+        self._open = self._close = None
+
+
+@dataclass(slots=True)
+class Clock:
+    """Which session of a run was the last to end: its position among them, -1 before the first."""
+
+    position: int = -1
 
 
 @dataclass(slots=True)
 class Feed:
     """The daily bars of one security, laid along the sessions of a run.
 
-    rows, closes: for each session the row of its bar and its close; -1 and None where there is no bar.
+    rows: (T,) row of the last bar by the end of each session, -1 before the first.
+    fresh: (T,) whether that is the session's own.
+    closes: (T,) its close in units of 10**-places dollars; without meaning before the first.
+    since: row of the first bar that the security got, or will get, since it was last subscribed.
     """
 
     bars: DailyBars
     adjusted: bool
-    rows: list[int]
-    closes: list[Decimal | None]
+    clock: Clock
+    session: Callable[[date], Session]
+    rows: NDArray[np.int64]
+    fresh: bytes
+    closes: MutableSequence[int]
+    places: int
     subscribed: date
     delisting_date: date | None
+    since: int = 0
 
-    def bar(self, row: int, session: Session) -> Bar:
-        return Bar(self.bars, row, self.adjusted, session)
+    @classmethod
+    def along(
+        cls,
+        sessions: NDArray[np.int64],
+        bars: DailyBars,
+        adjusted: bool,
+        clock: Clock,
+        session: Callable[[date], Session],
+        subscribed: date,
+        delisting_date: date | None,
+    ) -> "Feed":
+        """sessions: (T,) proleptic ordinals."""
+        rows = np.searchsorted(bars.ordinals, sessions, side="right") - 1
+        closes, places = bars.closes(rows, adjusted) if len(bars) else ([], 0)
+        fresh = (bars.rows_of(sessions) >= 0).tobytes()
+        return cls(bars, adjusted, clock, session, rows, fresh, closes, places, subscribed, delisting_date)
+
+    def bar(self, row: int) -> Bar:
+        day = date.fromordinal(int(self.bars.ordinals[row]))
+        return Bar(self.bars, row, self.adjusted, self.session(day))
+
+    def fresh_closes(self, after: int) -> list[Decimal]:
+        """Closes of the bars since a session until now."""
+        closes, fresh, places = self.closes, self.fresh, -self.places
+        sessions = range(after + 1, self.clock.position + 1)
+        return [Decimal(closes[at]).scaleb(places) for at in sessions if fresh[at]]
+
+    def restate(self, price: Decimal) -> None:
+        """The last close has become another, and stays it until the next bar."""
+        more = -int(price.as_tuple().exponent) - self.places
+        if more > 0:
+            self.closes = [close * 10**more for close in self.closes]  # too large, perhaps, for 64 bits
+            self.places += more
+        units = int(price.scaleb(self.places, EXACT))
+        at = self.clock.position
+        while at == self.clock.position or (at < len(self.closes) and not self.fresh[at]):
+            self.closes[at] = units
+            at += 1
 
 
 @dataclass(slots=True, eq=False)
 class Security:
-    """A security of a run and its holding. price is zero until there is one; bar is its last real bar."""
+    """A security of a run and its holding. price is zero until there is one; bar is its last real bar.
+
+    While it is subscribed, both follow its feed: they are only looked up when somebody asks.
+    profit: closed, before fees and without dividends; dividends: in cash, in raw prices alone.
+    """
 
     symbol: Symbol
     leverage: Decimal = DEFAULT_LEVERAGE
-    price: Decimal = ZERO
     is_tradable: bool = True
     is_delisted: bool = False
     quantity: int = 0
@@ -106,39 +175,102 @@ class Security:
     last_trade_profit: Decimal = ZERO
     total_fees: Decimal = ZERO
     sale_volume: Decimal = ZERO
+    dividends: Decimal = ZERO
     feed: Feed | None = None
+    _price: Decimal | None = ZERO
+    """None where it is that of the row and has not been asked for."""
     _bar: Bar | None = None
-    _latest: tuple[int, Session] | None = None
+    _row: int = -1
+    """Of the bar that the price is of; -1 where it is of none."""
+    _position: int = -1
+    """The clock's when the feed was last looked at."""
+    _subscribed: bool = False
+
+    def subscribe(self) -> None:
+        """From now on the price follows the feed."""
+        self._subscribed = True
+
+    def unsubscribe(self) -> None:
+        """The price stays what it is."""
+        self._follow()
+        self._subscribed = False
+
+    def _follow(self) -> None:
+        feed = self.feed
+        if feed is None or not self._subscribed or feed.clock.position == self._position:
+            return
+        self._position = feed.clock.position
+        row = int(feed.rows[self._position])
+        if row != self._row and row >= feed.since:
+            self.take(row)
+
+    def take(self, row: int) -> None:
+        """Have the price of a bar of the feed."""
+        self._row = row
+        self._bar = self._price = None
+
+    def follows_feed(self) -> bool:
+        """Whether the price is the feed's close of the clock's session, and will be of those to come."""
+        self._follow()
+        feed = self.feed
+        if feed is None or not self._subscribed or feed.clock.position < 0:
+            return False
+        return 0 <= self._row == int(feed.rows[feed.clock.position])
+
+    @property
+    def position(self) -> int:
+        """The clock's position: that of the last session that is over."""
+        return self.feed.clock.position if self.feed is not None else -1
+
+    def split(self, factor: Decimal) -> None:
+        """A split in raw prices, of price and bar; not of the quantity."""
+        bar = self.bar
+        self.price = EXACT.multiply(self.price, factor)
+        if bar is not None:
+            bar.split(factor)
+        if self.feed is not None and self.follows_feed():
+            self.feed.restate(self.price)
+
+    @property
+    def price(self) -> Decimal:
+        self._follow()
+        if self._price is None:
+            bar = self.bar
+            self._price = ZERO if bar is None else bar.close
+        return self._price
+
+    @price.setter
+    def price(self, price: Decimal) -> None:
+        self._follow()
+        self._price = price
 
     @property
     def bar(self) -> Bar | None:
-        if self._bar is None and self._latest is not None and self.feed is not None:
-            self._bar = self.feed.bar(*self._latest)
+        self._follow()
+        if self._bar is None and self._row >= 0 and self.feed is not None:
+            self._bar = self.feed.bar(self._row)
         return self._bar
 
     @bar.setter
     def bar(self, bar: Bar | None) -> None:
         self._bar = bar
-        self._latest = None
+        self._row = -1
 
-    def receive(self, feed: Feed, position: int, session: Session) -> bool:
-        """Take the price of a session, if there is a bar; the bar itself is only made when it is looked at."""
-        close = feed.closes[position]
-        if close is None:
-            return False
-        self.price = close
-        self._bar = None
-        self._latest = (feed.rows[position], session)
-        return True
+    @property
+    def volume(self) -> Decimal:
+        """Shares traded in the last bar in which there were any, zero before the first."""
+        bar, feed = self.bar, self.feed
+        return bar.last_volume(feed.since) if bar is not None and feed is not None else ZERO
 
     @property
     def has_data(self) -> bool:
-        return self._latest is not None or self._bar is not None
+        self._follow()
+        return self._row >= 0 or self._bar is not None
 
     @property
     def margin_rate(self) -> Decimal:
         """Initial and maintenance margin per dollar held."""
-        return _margin_rate(self.leverage)
+        return margin_rate(self.leverage)
 
     def unrealized_profit(self) -> Decimal:
         """Profit of the position at the last price, less the fee of closing it now."""
@@ -148,7 +280,8 @@ class Security:
 
 
 @functools.cache
-def _margin_rate(leverage: Decimal) -> Decimal:
+def margin_rate(leverage: Decimal) -> Decimal:
+    """Initial and maintenance margin per dollar held."""
     return divide(ONE, leverage)
 
 

@@ -34,11 +34,11 @@ class SecurityIdentifier(LeanObject):
         return cls(first_ticker.upper(), datetime(first_date.year, first_date.month, first_date.day))
 
     @classmethod
-    def parse(cls, text: str) -> "SecurityIdentifier":
-        ticker, _, code = text.rpartition(" ")
+    def parse(cls, value: str) -> "SecurityIdentifier":
+        ticker, _, code = value.rpartition(" ")
         days, rest = divmod(int(code, 36), 10**14) if _CODE.fullmatch(code) else (0, 0)
         if not ticker or rest != _USA_EQUITY or days > _MOST_DAYS:
-            raise ValueError(f"{text!r} is not the identifier of a US equity, such as 'SPY R735QTJ8XC9X'")
+            raise ValueError(f"{value!r} is not the identifier of a US equity, such as 'SPY R735QTJ8XC9X'")
         return cls.generate_equity(ticker, date.fromordinal(_OADATE_EPOCH.toordinal() + days))
 
     def __str__(self) -> str:

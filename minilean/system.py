@@ -12,6 +12,12 @@ class ArgumentException(NetException):
     pass
 
 
+@lean("System", "ArgumentOutOfRangeException")
+class ArgumentOutOfRangeException(ArgumentException):
+    def __init__(self, name: str, message: str):
+        super().__init__(f"{message} (Parameter '{name}')")
+
+
 @lean("System", "InvalidOperationException")
 class InvalidOperationException(NetException):
     pass

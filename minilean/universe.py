@@ -14,7 +14,7 @@ from minilean.data import DataFolder
 from minilean.decimals import EXACT, ZERO, divide, fit, round_half_even
 from minilean.formats import FactorRow
 from minilean.portfolio import Portfolio
-from minilean.securities import DEFAULT_LEVERAGE, Feed, Security
+from minilean.securities import DEFAULT_LEVERAGE, Clock, Feed, Security
 from minilean.symbols import Symbol
 
 _SEED_WITHIN = 50
@@ -76,6 +76,7 @@ class Subscriptions:
         self.universes: list[Universe] = []
         self.hand_picked: dict[str, Security] = {}
         self.agenda: dict[date, list[CorporateAction]] = {}
+        self.clock = Clock()
         self._sessions = np.empty(0, dtype=np.int64)
         self.seed_prices = False
 
@@ -130,6 +131,12 @@ class Subscriptions:
             changes.added.append(known)
         return changes
 
+    def take_over(self, universe: Universe, symbol: Symbol, now: datetime) -> Security:
+        """Subscribe to what the account holds or has on order since before the run: as if it had been a member."""
+        security = self._enter(symbol, now, universe.adjusted, universe.leverage)
+        universe.leaving[symbol.sid] = security
+        return security
+
     def _is_free(self, security: Security) -> bool:
         return not security.quantity and not self._has_open_orders(security.symbol)
 
@@ -171,9 +178,15 @@ class Subscriptions:
         self._portfolio.registry[symbol.sid] = security
         bars = self._data.daily(symbol.id)
         file = self._data.map_file(symbol.id)
-        rows = bars.rows_of(self._sessions)
-        closes = bars.prices(bars.close, rows, adjusted)
-        security.feed = Feed(bars, adjusted, rows.tolist(), closes, now.date(), file.delisting_date if file else None)
+        security.feed = Feed.along(
+            self._sessions,
+            bars,
+            adjusted,
+            self.clock,
+            self._calendar.session,
+            now.date(),
+            file.delisting_date if file else None,
+        )
         self._plan(security, now.date())
         return security
 
@@ -181,13 +194,13 @@ class Subscriptions:
         feed = _feed(security)
         feed.subscribed = now.date()
         self._portfolio.enter(security)
-        if self.seed_prices and not security.price:
-            row = feed.bars.last_row_before(now.date())
-            if row >= 0:
-                day = date.fromordinal(int(feed.bars.ordinals[row]))
-                if len(self._calendar.sessions(day, now.date())) <= _SEED_WITHIN + 1:
-                    security.bar = bar = feed.bar(row, self._calendar.session(day))
-                    security.price = bar.close
+        row = feed.bars.last_row_before(now.date())
+        feed.since = row + 1
+        if self.seed_prices and not security.price and row >= 0:
+            day = date.fromordinal(int(feed.bars.ordinals[row]))
+            if len(self._calendar.sessions(day, now.date())) <= _SEED_WITHIN + 1:
+                security.take(row)
+                feed.since = row
 
     def _keep(self, security: Security) -> None:
         """Nothing waits for the security to be sold any more."""

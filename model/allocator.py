@@ -89,14 +89,26 @@ class StepReport:
     """One step of learning, for charts and logs.
 
     step: how many steps have been taken, this one included.
-    loss: -reward + eta * concentration, with the concentration's sign as set.
+    loss: of the month alone: -reward + eta * concentration, with the concentration's sign as set, plus
+        variance_aversion * variance + turnover_cost * turnover. Where the setting `reward` is log or sharpe it has that
+        function of the reward.
     reward: sum of weight x realised return over the stocks that have one; a simple fraction a month.
-    concentration: log N - entropy of the N tradable stocks' weights, in nats; 0 at equal weights.
-    effective_names: exp(entropy), from 1 to N.
-    gradient_norm: Euclidean norm over all trainable tensors.
+    concentration: KL(weights, prior) over the M tradable stocks, in nats; with an equal prior log M - entropy, which is
+        0 at equal weights.
+    effective_names: exp(entropy) of the weights, from 1 to M.
+    gradient_norm: Euclidean norm over all trainable tensors, of the months replayed too.
     drift: largest absolute difference between the weights decided and those recomputed for the step: exactly 0 on one
         machine; small after a move to another, or where only the step ran in fp32.
-    fallbacks: 1 where the month ran again in fp32 because a number was not finite, else 0.
+    fallbacks: 1 where the month ran again in fp32 because a number was not finite, else 0; in an ensemble, the members
+        for which it did.
+    variance: w' S w, S the covariance of a month's returns; None where variance_aversion = 0.
+    turnover: half the sum of |weight - drifted weight|, cash included, a fraction of the portfolio; None where
+        turnover_cost = 0.
+    step_kl: KL(weights after the step || weights before) at the month's features, in nats. It takes a forward pass:
+        None where max_step_kl = 0 and the network has a million parameters or more.
+    saliency: (F,) sum over stocks and sessions of |gradient of the loss x input|, by indicator, in units of the loss:
+        how much of the slope that the step follows came through each. Absolute, because what raises one stock's weight
+        lowers the others'. Empty where nothing goes backward to the inputs (trained = head, and rules).
     """
 
     step: int
@@ -107,6 +119,10 @@ class StepReport:
     gradient_norm: float
     drift: float
     fallbacks: int
+    variance: float | None = None
+    turnover: float | None = None
+    step_kl: float | None = None
+    saliency: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

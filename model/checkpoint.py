@@ -5,6 +5,9 @@ version, a SHA-256 digest, and everything that is not an array. The digest cover
 in its own place.
 
 Parameters and both of AdamW's moments are kept to the bit in fp32, which is 12 bytes a trained number.
+
+Schema 1 is older: its open decision has neither ETF weights nor past returns, and its strategy kept less in `extra`.
+It is read as a state that does not know these.
 """
 
 import hashlib
@@ -19,7 +22,7 @@ from safetensors import SafetensorError
 
 from model.allocator import Decision, Market, State
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_BYTES = 1 << 30  # far above any state; what is larger is not one
 MAX_HEADER_BYTES = 1 << 22
 
@@ -28,6 +31,10 @@ _BLANK = "0" * 64  # where the digest goes
 
 class CheckpointError(ValueError):
     """Bytes that are no checkpoint, or not one that can be used; the message says why."""
+
+
+class NewerCheckpointError(CheckpointError):
+    """An intact checkpoint of a schema that only a later version of this program reads."""
 
 
 def pack(state: State) -> bytes:
@@ -48,6 +55,8 @@ def pack(state: State) -> bytes:
         arrays |= {
             "decision/features": market.features,
             "decision/tradable": market.tradable,
+            "decision/caps": market.caps,
+            "decision/past": market.past,
             "decision/weights": state.decision.weights,
         }
         content["decision"] = {
@@ -77,8 +86,10 @@ def unpack(data: bytes) -> State:
         raise CheckpointError("the bytes are no checkpoint, or its beginning is damaged: use an older one") from None
     if not isinstance(stored, str) or _digest(data, stored) != stored:
         raise CheckpointError("the checkpoint is truncated or altered (its SHA-256 differs): use an older one")
-    if schema != SCHEMA:
-        raise CheckpointError(f"the checkpoint has schema {schema!r} and this program reads {SCHEMA}: use another")
+    if schema not in range(1, SCHEMA + 1):
+        raise NewerCheckpointError(
+            f"the checkpoint has schema {schema!r} and this program reads 1 to {SCHEMA}: use the version that wrote it"
+        )
     try:
         arrays = safetensors.numpy.load(data)
         kept = {name.removeprefix("state/"): arrays[name] for name in arrays if name.startswith("state/")}
@@ -89,11 +100,18 @@ def unpack(data: bytes) -> State:
                 stocks=tuple(content["decision"]["stocks"]),
                 features=arrays["decision/features"],
                 tradable=arrays["decision/tradable"],
+                **({"caps": arrays["decision/caps"], "past": arrays["decision/past"]} if schema > 1 else {}),
             )
-            decision = Decision(market, arrays["decision/weights"], content["decision"]["fell_back"])
-        return State(kept, content["step"], decision, content["extra"])
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"the checkpoint is intact but not of schema {SCHEMA} ({error}): use another") from error
+            weights = arrays["decision/weights"]
+            if weights.shape != (len(market.stocks),):
+                raise ValueError(f"weights {weights.shape} for {len(market.stocks)} stocks")
+            decision = Decision(market, weights, bool(content["decision"]["fell_back"]))
+        step, extra = content["step"], content["extra"]
+        if type(step) is not int or step < 0 or not isinstance(extra, dict):
+            raise ValueError("step is not a number of steps, or extra no object")
+        return State(kept, step, decision, extra)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"the checkpoint is intact but not of schema {schema} ({error}): use another") from error
 
 
 def _header(data: bytes) -> Any:

@@ -65,20 +65,22 @@ def plant(folder, shuffled: bool) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("allocator", ["t5", "linear"])
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_an_indicator_that_tells_next_months_return_is_found_and_lost_when_shuffled_in_time(
-    shuffled, run_strategy, tmp_path
+    shuffled, allocator, run_strategy, tmp_path
 ):
     folder = tmp_path / "oracle"
     write_demo_market(folder, n_stocks=STOCKS, signal=0.0)
     plant(folder, shuffled)
-    run = run_strategy(folder, **SETTINGS)
+    run = run_strategy(folder, allocator=allocator, **SETTINGS)
     assert run.failure is None
     states = [unpack(content) for content in run.states]
     assert "BOP" in states[0].extra["selection"]["names"]
     earned = months_of(folder)
     correlations = []
-    for decision in (state.decision for state in states if state.decision):
+    decisions = {state.decision.market.instant: state.decision for state in states if state.decision}
+    for decision in decisions.values():
         month = f"{decision.market.instant:%Y%m}"
         of = [earned[name.split()[0].lower()].get(month) for name in decision.market.stocks]
         use = [i for i, found in enumerate(of) if found and decision.market.tradable[i]]
@@ -86,6 +88,6 @@ def test_an_indicator_that_tells_next_months_return_is_found_and_lost_when_shuff
         correlations.append(np.corrcoef(decision.weights[use], returns)[0, 1])
     assert len(correlations) == MONTHS
     later = np.mean(correlations[MONTHS // 2 :])
-    print(f"{'shuffled' if shuffled else 'oracle'}: {later:+.3f}, chance {CHANCE:.3f}")
+    print(f"{allocator}, {'shuffled' if shuffled else 'oracle'}: {later:+.3f}, chance {CHANCE:.3f}")
     assert abs(later) < CHANCE if shuffled else later > CHANCE
     shutil.rmtree(folder)

@@ -1,6 +1,7 @@
 """main.py as a whole, on the embedded host: the calendar, no look-ahead, determinism, faults."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,8 @@ def half_a_year(demo_market, tmp_path_factory):
 def test_each_month_has_one_decision_and_one_step(half_a_year):
     assert half_a_year.failure is None
     assert len(decisions(half_a_year)) == 6
-    assert [unpack(content).step for content in half_a_year.states] == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
+    # saved with the decision, with its orders, and with the step
+    assert [unpack(content).step for content in half_a_year.states] == [k for n in range(6) for k in (n, n, n + 1)]
 
 
 def test_the_month_a_backtest_starts_in_is_traded(half_a_year):
@@ -61,6 +63,37 @@ def test_charts_and_statistics_tell_of_the_learning(half_a_year):
     assert recorder.statistics()["Learning Steps"] == "6"
     assert recorder.statistics()["Backbone"] == "tiny-random"
     assert recorder.runtime_statistics()["Learning Steps"] == "6"
+
+
+def test_each_month_charts_what_was_learnt_and_how_far_the_weights_moved(half_a_year):
+    learnt = unpack(half_a_year.states[-1]).extra["learnt"]
+    assert [record["month"] for record in learnt] == [f"2011-{month:02d}" for month in range(1, 7)]
+    for record in learnt:
+        assert 1 < record["effective names"] <= 20
+        assert 0 < record["active share"] < 1
+        assert 0 <= record["turnover"] <= 1
+        assert record["step KL"] > 0
+        assert record["fallbacks"] == 0
+    assert learnt[0]["turnover"] == 1.0  # from cash
+
+
+def test_active_share_and_turnover_are_those_of_the_weights(run_strategy, demo_market):
+    run = run_strategy(demo_market, **HALF_A_YEAR, allocator="cap")
+    records = unpack(run.states[-1]).extra["learnt"]
+    market = next(unpack(state).decision for state in run.states).market
+    left_out = 1 - market.caps[market.tradable].sum() / market.caps.sum()
+    assert records[0]["active share"] == pytest.approx(left_out, abs=1e-9)  # what cap weights cannot hold
+
+
+def test_a_month_that_fell_back_to_fp32_is_counted_charted_and_logged(run_strategy, demo_market, monkeypatch):
+    from model.learner import OnlineLearner
+
+    learn = OnlineLearner.learn
+    monkeypatch.setattr(OnlineLearner, "learn", lambda self, returns: replace(learn(self, returns), fallbacks=1))
+    run = run_strategy(demo_market, start="2011-01-03", end="2011-02-28", allocator="linear")
+    recorder = run.engine.results()
+    assert recorder.runtime_statistics()["Fallbacks"] == "2"
+    assert sum("fell back to fp32" in line for line in run.lines) == 2
 
 
 def test_two_runs_with_one_seed_give_the_same_bytes(half_a_year, run_strategy, demo_market):
@@ -133,7 +166,7 @@ def test_stocks_without_enough_bars_sit_the_month_out_and_are_counted(run_strate
     _, weights = next(iter(decisions(run).values()))
     left_out = int((weights == 0).sum())
     assert left_out > 0
-    assert f" {left_out} left out, " in run.lines[-2]
+    assert f" {left_out} left out, " in run.lines[-3]
 
 
 def test_an_unknown_parameter_stops_the_run_with_the_nearest_name(run_strategy, demo_market):

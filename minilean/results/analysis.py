@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from minilean.calendar import to_utc
-from minilean.decimals import ZERO, divide
+from minilean.decimals import ZERO, divide, to_double
 from minilean.results.statistics import AnnualRate
 
 Finding = dict[str, object]
@@ -205,7 +205,7 @@ def _crises(curves: Curves, rate: AnnualRate) -> Finding | None:
 
 
 def _significance(curves: Curves) -> Finding | None:
-    excess = [_double(own - other) for own, other in zip(*curves.returns(), strict=True)][1:]
+    excess = [to_double(own - other) for own, other in zip(*curves.returns(), strict=True)][1:]
     p = 0.5
     if len(excess) >= 2:
         mean, deviation = _moments(excess)
@@ -236,10 +236,10 @@ def _sharpe_ratios(curves: Curves, rate: AnnualRate) -> tuple[float, float] | No
         return None
     first, last = _utc(curves.times[0]).date(), _utc(curves.times[-1]).date()
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    free = _double(divide(sum(map(rate, days), ZERO), Decimal(len(days))))
+    free = to_double(divide(sum(map(rate, days), ZERO), Decimal(len(days))))
     found = []
     for returns in curves.returns():
-        mean, deviation = _moments([_double(change) for change in returns])
+        mean, deviation = _moments([to_double(change) for change in returns])
         found.append((mean - free) / deviation if deviation else 0.0)
     return found[0], found[1]
 
@@ -259,14 +259,6 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
             gap = n * x - total
             squares += gap * gap / (n * (n - 1))
     return mean, math.sqrt(squares / (len(values) - 1))
-
-
-def _double(x: Decimal) -> float:
-    """.NET's conversion: the 96-bit integer in two parts, over the power of ten. Not always the nearest double."""
-    scale = -int(x.as_tuple().exponent)
-    digits = int(abs(x).scaleb(scale))
-    value = (float(digits & 2**64 - 1) + float(digits >> 64) * 2.0**64) / 10.0**scale
-    return -value if x < 0 else value
 
 
 # All 17 digits of a p-value are written, so the beta function is computed step by step as MathNet does it.

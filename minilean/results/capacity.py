@@ -85,19 +85,26 @@ class CapacityEstimate:
             return
         for asset in list(self._monitored):
             bar = asset.security.bar
-            if bar is None or bar.session.utc_close != utc or not bar.volume:
+            if bar is None or bar.session.utc_close != utc:
+                continue
+            volume = bar.volume
+            if not volume:
                 continue
             if asset.last_fill == utc:
                 # A daily bar of 6.5 hours counts as an hourly one: the bar of the fill itself, and no other.
                 asset.scale = _HOURLY_SHARE
-                traded = fit(EXACT.multiply(bar.close, Decimal(bar.volume)))
+                traded = fit(EXACT.multiply(bar.close, volume))
                 asset.market = fit(asset.market + fit(EXACT.multiply(traded, asset.discount)))
             else:
                 del self._monitored[asset]
 
+    def is_due(self, utc: datetime) -> bool:
+        """Whether it is time for a snapshot."""
+        return utc.date() >= self._next
+
     def snapshot(self, utc: datetime, total_value: Decimal, *, forced: bool) -> None:
         """Blend in the capacity of the smallest asset, when it is time or at the end of the run."""
-        if not self._index or not (forced or utc.date() >= self._next):
+        if not self._index or not (forced or self.is_due(utc)):
             return
         assets = [asset for asset in self._slots if asset is not None]
         smallest = min(assets, key=lambda asset: asset.market * asset.scale)

@@ -46,7 +46,7 @@ class Series:
 
     def json(self) -> str:
         """One line without spaces, as inside LEAN's indented files."""
-        values = ",".join(f"[{time},{point}]" for time, point in zip(self.times, self.points, strict=True))
+        values = ",".join([f"[{time},{point}]" for time, point in zip(self.times, self.points, strict=True)])
         style = "" if self.kind == CANDLE else f',"color":{json.dumps(self.color)},"scatterMarkerSymbol":"none"'
         return (
             f'{{"name":{json.dumps(self.name, ensure_ascii=False)},"unit":{json.dumps(self.unit)},'

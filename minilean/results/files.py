@@ -1,5 +1,6 @@
 """LEAN's result files: its names, keys, order and layout, written whole or not at all."""
 
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from minilean.decimals import normalise, number, smart, truncate
 from minilean.enums import OrderStatus
-from minilean.orders import Order, OrderEvent, iso, order_json
+from minilean.orders import Order, OrderEvent, iso, order_json, quoted
 from minilean.results.charts import CANDLE, Chart, Series, in_table_order
 from minilean.results.statistics import time_span
 from minilean.results.trades import Trade
@@ -31,10 +32,13 @@ _SUMMARY_POINTS = 100
 _SUMMARY_DAYS = 7
 
 
-def document(blocks: Mapping[str, str]) -> Iterator[str]:
-    """A JSON object, indented by two spaces, of blocks that are JSON already, piece by piece."""
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def document(blocks: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """A JSON object, indented by two spaces, of named blocks that are JSON already, piece by piece."""
     before = "{\n"
-    for name, body in blocks.items():
+    for name, body in blocks:
         yield f'{before}  "{name}": '
         yield body
         before = ",\n"
@@ -43,7 +47,18 @@ def document(blocks: Mapping[str, str]) -> Iterator[str]:
 
 def block(value: object) -> str:
     """JSON of a value, laid out for the second level of a document."""
-    return json.dumps(value, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+    return _laid_out(value, "\n  ")
+
+
+def _laid_out(value: object, line: str) -> str:
+    """JSON indented by two spaces; line: what begins the line of the value's closing bracket."""
+    inner = line + "  "
+    if isinstance(value, dict) and value:
+        rows = [f"{_encode(key)}: {_laid_out(entry, inner)}" for key, entry in value.items()]
+        return f"{{{inner}{f',{inner}'.join(rows)}{line}}}"
+    if isinstance(value, list) and value:
+        return f"[{inner}{f',{inner}'.join([_laid_out(entry, inner) for entry in value])}{line}]"
+    return _encode(value)
 
 
 def order_block(orders: Iterable[Order]) -> str:
@@ -67,7 +82,7 @@ def summary_chart_block(equity: Series) -> str:
 
 def performance_block(performance: Mapping[str, object], trades: Sequence[Trade]) -> str:
     """totalPerformance: the statistics, then the closed trades."""
-    inner = {name: block(value).replace("\n", "\n  ") for name, value in performance.items()}
+    inner = {name: _laid_out(value, "\n    ") for name, value in performance.items()}
     inner["closedTrades"] = "[\n" + ",\n".join(map(_trade, trades)) + "\n    ]" if trades else "[]"
     return "{\n" + ",\n".join(f'    "{name}": {body}' for name, body in inner.items()) + "\n  }"
 
@@ -80,14 +95,14 @@ def _object(lines: Iterable[str]) -> str:
 def _trade(trade: Trade) -> str:
     """LEAN draws a random id; here it is made of the two orders, and so the same in every run."""
     symbol = trade.symbol
-    ticker = json.dumps(symbol.value)
+    ticker = quoted(symbol.value)
     entry, exit_ = trade.order_ids
     return f"""      {{
         "id": "{entry:08x}-0000-0000-0000-{exit_:012x}",
         "symbols": [
           {{
             "value": {ticker},
-            "id": {json.dumps(symbol.sid)},
+            "id": {quoted(symbol.sid)},
             "permtick": {ticker}
           }}
         ],
@@ -124,20 +139,26 @@ def order_events(events: Iterable[OrderEvent], algorithm_id: str) -> Iterator[st
 
 def _event(event: OrderEvent, identity: str, prefix: str) -> str:
     order = event.order
-    currency = json.dumps(order.price_currency)
+    currency = quoted(order.price_currency)
     fee = ""
     if event.fee is not None:
         fee = f'"orderFeeAmount":{number(normalise(event.fee))},"orderFeeCurrency":"USD",'
     message = f'"message":{json.dumps(event.message, ensure_ascii=False)},' if event.message else ""
     return (
         f'{{"id":{prefix}-{order.id}-{event.id}","algorithmId":{identity},"orderId":{order.id},'
-        f'"orderEventId":{event.id},"symbol":{json.dumps(order.symbol.sid)},'
-        f'"symbolValue":{json.dumps(order.symbol.value)},"symbolPermtick":{json.dumps(order.symbol.id.symbol)},'
-        f'"time":{(event.time - _EPOCH).total_seconds()!r},"status":"{_STATUS[event.status]}",{fee}'
+        f'"orderEventId":{event.id},"symbol":{quoted(order.symbol.sid)},'
+        f'"symbolValue":{quoted(order.symbol.value)},"symbolPermtick":{quoted(order.symbol.id.symbol)},'
+        f'"time":{_seconds(event.time)},"status":"{_STATUS[event.status]}",{fee}'
         f'"fillPrice":{number(normalise(event.fill_price))},"fillPriceCurrency":{currency},'
         f'"fillQuantity":{event.fill_quantity}.0,"direction":"{"buy" if order.quantity > 0 else "sell"}",{message}'
         f'"isAssignment":false,"quantity":{event.quantity}.0}}'
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _seconds(utc: datetime) -> str:
+    """JSON number of Unix seconds."""
+    return repr((utc - _EPOCH).total_seconds())
 
 
 def summary_equity(equity: Series) -> Series:

@@ -1,7 +1,7 @@
 """What the engine tells of a run, and what becomes of it: samples, trades, statistics and LEAN's result files."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 from minilean.calendar import to_utc
-from minilean.decimals import EXACT, ZERO, divide, fit, normalise, number, round_half_even, round_half_up, smart
+from minilean.decimals import EXACT, ZERO, divide, fit, number, round_half_even, round_half_up, smart
 from minilean.orders import Order, OrderEvent, iso
+from minilean.portfolio import Positions
 from minilean.results import files
 from minilean.results.analysis import Curves, findings
 from minilean.results.capacity import CapacityEstimate
 from minilean.results.charts import BAR, CANDLE, LINE, TREEMAP, Chart, Series, in_table_order
+from minilean.results.holdings import Holdings
 from minilean.results.statistics import (
     TRADING_DAYS,
     Samples,
@@ -30,21 +32,12 @@ from minilean.symbols import Symbol
 
 EQUITY_POINTS = 4000
 SALES_SERIES = 30
-MARGIN_SERIES = 40
 CUSTOM_SERIES = 30
 CUSTOM_POINTS = 1_000_000
 _EPOCH = datetime(1970, 1, 1)
 _SECOND = timedelta(seconds=1)
 _HUNDRED = Decimal(100)
-_FOUR_DIGITS = EXACT.copy()
-_FOUR_DIGITS.prec = 4
-_SEVEN_DIGITS = EXACT.copy()
-_SEVEN_DIGITS.prec = 7
 _MARGIN_STYLE = ',"indexName":"Margin Used (%)","tooltip":"{SERIES_NAME}: {VALUE}%"'
-
-
-_Position = tuple[Security, int, Decimal, Decimal]
-"""A held security with its quantity, price and leverage at a sample."""
 
 
 class PortfolioView(Protocol):
@@ -54,6 +47,7 @@ class PortfolioView(Protocol):
     def total_fees(self) -> Decimal: ...
     def total_value(self) -> Decimal: ...
     def active(self) -> Iterable[Security]: ...
+    def positions(self) -> Positions: ...
 
 
 class Recorder:
@@ -86,7 +80,6 @@ class Recorder:
         self._portfolio = portfolio
         self._benchmark_at = benchmark
         self._rate = rate_on(interest_rates)
-        self._latest_ticker = latest_ticker
         self._spy_closes = spy_closes
 
         self._events: list[OrderEvent] = []
@@ -122,16 +115,15 @@ class Recorder:
         self._highest_value = cash
         self._turnover_time = -1
         self._turnover_base = self._turnover_last = ZERO
-        self._sales: list[tuple[Security, Decimal]] = []
+        self._drawdown = "0.0"
+        self._active: list[Security] = []
+        self._has_sold = False
         self._sales_points: list[tuple[Series, str]] = []
-        self._held: list[_Position] = []
-        self._held_total = ZERO
-        self._margin_of: dict[Security, Series] = {}
-        self._exposure: tuple[str, str] = ("0.0", "0.0")
-        self._margin_points: list[tuple[Series, str]] = []
-        self._margin_sum = ZERO
-        self._texts: dict[str, str] = {}
-        self._margin_used: dict[int, Decimal] = {}
+        self._holdings = Holdings(
+            lambda name: self._series("Exposure", name, "", LINE),
+            self._margin_series,
+            lambda security: latest_ticker(security.symbol),
+        )
         self._plots: list[tuple[int, str, str, str]] = []
         self._custom_series: set[tuple[str, str]] = set()
 
@@ -147,6 +139,7 @@ class Recorder:
         quantity, price = event.fill_quantity, event.fill_price
         volume = fit(EXACT.multiply(abs(quantity), price))
         self._sold = fit(self._sold + volume)
+        self._has_sold = True
         self._trades.fill(event, security)
         self._capacity.fill(security, event.time, volume)
         if quantity_before and (quantity_before > 0) != (quantity > 0):
@@ -162,7 +155,7 @@ class Recorder:
         self._record.append((utc + timedelta(milliseconds=self._collisions), profit))
 
     def mark(self, security: Security) -> None:
-        """Data of a held security: its daily bar, before the fills of that slice, or a corporate action at 00:00."""
+        """A corporate action of a held security at 00:00."""
         self._trades.mark(security)
 
     def split(self, security: Security, factor: Decimal) -> None:
@@ -198,6 +191,16 @@ class Recorder:
         """The step after everything else in a slice: equity, plots, capacity."""
         self._step(utc, forced=False)
         self._stepped = True
+
+    def is_idle(self, utc: datetime) -> bool:
+        """Whether `end_of_slice` would change nothing, while the portfolio stays as it is."""
+        return (
+            self._candle is not None
+            and self._candle_total is self._portfolio.total_value()
+            and self._next_sample is not None
+            and utc < self._next_sample
+            and not self._capacity.is_due(utc)
+        )
 
     def finish(self, utc: datetime, *, daily: datetime | None) -> None:
         """The end of the run, at the time of its last slice.
@@ -258,9 +261,10 @@ class Recorder:
         candle = self._candle or self._update_candle()
         self._candle = None
         if not self._equity.times or now > self._equity.times[-1]:
-            known = {value: smart(value) for value in candle}
-            self._equity.add(now, ",".join([number(known[value]) for value in candle]))
-            self._closes.append(known[candle[3]])
+            rounded = {id(value): smart(value) for value in {id(value): value for value in candle}.values()}
+            texts = {key: number(value) for key, value in rounded.items()}
+            self._equity.add(now, ",".join([texts[id(value)] for value in candle]))
+            self._closes.append(rounded[id(candle[3])])
 
     def _sample(self, now: int, benchmark: Decimal) -> None:
         total = self._portfolio.total_value()
@@ -268,19 +272,26 @@ class Recorder:
         self._highest_value = max(self._highest_value, total)
         self._sample_equity(now)
         if not self._return.times or now > self._return.times[-1]:
-            change = divide((total - previous) * _HUNDRED, previous) if previous else ZERO
+            gain = total - previous
+            change = divide(gain * _HUNDRED, previous) if gain and previous else ZERO
             self._returns.append(smart(round_half_even(change, 10)))
             self._return.add(now, number(self._returns[-1]))
             self._benchmarks.append(smart(benchmark))
             self._series("Benchmark", "Benchmark", "$", LINE).add(now, number(self._benchmarks[-1]))
         if now != self._first:
             self._sample_turnover(now, total)
-        fall = divide(total, self._highest_value) - 1 if self._highest_value else ZERO
-        drawdown = smart(round_half_even(fall * _HUNDRED, 2))
-        self._series("Drawdown", "Equity Drawdown", "%", LINE).add(now, number(drawdown))
+        if total is not previous:
+            fall = divide(total, self._highest_value) - 1 if self._highest_value else ZERO
+            self._drawdown = number(smart(round_half_even(fall * _HUNDRED, 2)))
+        self._series("Drawdown", "Equity Drawdown", "%", LINE).add(now, self._drawdown)
         active = list(self._portfolio.active())
-        self._sample_sales(now, active)
-        self._sample_holdings(now, total, active)
+        if self._has_sold or active != self._active:
+            self._active, self._has_sold = active, False
+            self._rank_sales(active)
+        for series, point in self._sales_points:
+            series.add(now, point)
+        self._chart("Portfolio Margin", legend_disabled=True)
+        self._holdings.note(now, total, self._portfolio.positions(), is_exposed=bool(active))
         capacity = self._series("Capacity", "Strategy Capacity", "$", LINE)
         capacity.add(now, number(smart(self._capacity.published)))
 
@@ -289,7 +300,8 @@ class Recorder:
         again = now == self._turnover_time
         if not again:
             self._turnover_base, self._turnover_last = self._turnover_last, self._sold
-        value = smart(divide(self._sold - self._turnover_base, total) if total else ZERO)
+        sold = self._sold - self._turnover_base
+        value = smart(divide(sold, total)) if sold and total else ZERO
         self._turnover_last, self._turnover_time = self._sold, now
         if again:
             self._turnover[-1] = value
@@ -297,86 +309,17 @@ class Recorder:
             self._turnover.append(value)
         self._series("Portfolio Turnover", "Portfolio Turnover", "%", LINE).put(now, number(value))
 
-    def _sample_sales(self, now: int, active: Sequence[Security]) -> None:
+    def _rank_sales(self, active: Sequence[Security]) -> None:
         """What each security of the algorithm was traded for so far, the largest thirty."""
         sales = [(security, security.sale_volume) for security in active if security.sale_volume]
-        if sales != self._sales:
-            largest = sorted(sales, key=lambda sale: sale[1], reverse=True)[:SALES_SERIES]
-            self._sales = sales
-            self._sales_points = [
-                (self._series("Assets Sales Volume", s.symbol.value, "$", TREEMAP), number(smart(volume)))
-                for s, volume in largest
-            ]
-        for series, point in self._sales_points:
-            series.add(now, point)
+        largest = sorted(sales, key=lambda sale: sale[1], reverse=True)[:SALES_SERIES]
+        self._sales_points = [
+            (self._series("Assets Sales Volume", security.symbol.value, "$", TREEMAP), number(smart(volume)))
+            for security, volume in largest
+        ]
 
-    def _sample_holdings(self, now: int, total: Decimal, active: Sequence[Security]) -> None:
-        """Exposure and margin used, which on most nights have not changed since the last one."""
-        held = [(s, s.quantity, s.price, s.leverage) for s in active if s.quantity]
-        if held != self._held or total != self._held_total:
-            self._held, self._held_total = held, total
-            self._value_holdings(now, held, total)
-        if active:
-            for name, point in zip(("Equity - Long Ratio", "Equity - Short Ratio"), self._exposure, strict=True):
-                self._series("Exposure", name, "", LINE).add(now, point)
-        self._chart("Portfolio Margin", legend_disabled=True)
-        if held and total:
-            for series, point in self._margin_points:
-                series.put(now, point)
-            self._margin_used[now] = self._margin_sum
-
-    def _value_holdings(self, now: int, held: Sequence[_Position], total: Decimal) -> None:
-        values = [quantity * price for _, quantity, price, _ in held]
-        short = sum([value for value, position in zip(values, held, strict=True) if position[1] < 0], ZERO)
-        sizes = list(map(abs, values)) if short else values
-        sides = (sum(values, ZERO) - short, short)
-        ratios = [smart(round_half_even(divide(side, total), 4)) if total else ZERO for side in sides]
-        self._exposure = (number(ratios[0]), number(ratios[1]))
-        if not held or not total:
-            return
-        bases = {leverage: leverage * total / _HUNDRED for leverage in {position[3] for position in held}}
-        margins = list(map(_FOUR_DIGITS.divide, sizes, [bases[leverage] for _, _, _, leverage in held]))
-        before = self._margin_points
-        self._margin_points = self._rank_margins(held, margins)
-        self._margin_sum = sum(margins, ZERO)
-        shown = {series for series, _ in self._margin_points}
-        for series, _ in before:
-            if series not in shown and series.times[-1] != now and series.points[-1] != "null":
-                series.add(now, "null")
-
-    def _rank_margins(self, held: Sequence[_Position], margins: Sequence[Decimal]) -> list[tuple[Series, str]]:
-        """Maintenance margins in percent of the portfolio: the largest forty, and the sum of the others."""
-        largest = set(sorted(range(len(held)), key=margins.__getitem__, reverse=True)[:MARGIN_SERIES])
-        points: list[tuple[Series, str]] = []
-        others: Series | None = None
-        rest = ZERO
-        for i, margin in enumerate(margins):
-            if i in largest:
-                points.append((self._margin_series(held[i][0]), self._short(margin)))
-            else:
-                others = others or self._series("Portfolio Margin", "OTHERS", "%", BAR, extra=_MARGIN_STYLE)
-                rest = _SEVEN_DIGITS.add(rest, margin)
-        if others is not None:
-            others.color = "#808080"
-            points.append((others, self._short(rest)))
-        return points
-
-    def _short(self, value: Decimal) -> str:
-        """JSON number of a value that needs no more rounding; equal texts are one object."""
-        written = str(value)
-        known = self._texts.get(written)
-        if known is None:
-            known = self._texts[written] = number(normalise(value))
-        return known
-
-    def _margin_series(self, security: Security) -> Series:
-        """Named by the ticker that the security has today."""
-        series = self._margin_of.get(security)
-        if series is None:
-            name = self._latest_ticker(security.symbol)
-            series = self._series("Portfolio Margin", name, "%", BAR, extra=_MARGIN_STYLE)
-            self._margin_of[security] = series
-        return series
+    def _margin_series(self, name: str) -> Series:
+        return self._series("Portfolio Margin", name, "%", BAR, extra=_MARGIN_STYLE)
 
     def _move_plots(self) -> None:
         """Plots reach the results when equity is sampled; what goes beyond LEAN's limits is dropped."""
@@ -395,6 +338,11 @@ class Recorder:
     @cached_property
     def _table(self) -> TradeTable:
         return TradeTable(self._trades.closed)
+
+    @cached_property
+    def _margin_used(self) -> dict[int, Decimal]:
+        """Percent of the portfolio by time; what draws the charts of what was held."""
+        return self._holdings.draw()
 
     @cached_property
     def _samples(self) -> Samples:
@@ -472,6 +420,8 @@ class Recorder:
     ) -> None:
         """Write LEAN's result files into the folder, which is made if need be; each appears whole or not at all.
 
+        `lean logs` reads log.txt, and `lean report` finds the result by the id in config.
+
         orders: all of them, by id. status: LEAN's word for how the run ended.
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -518,27 +468,31 @@ class Recorder:
             margin_used=self._margin_used,
             rate=self._rate,
         )
-        main = {
-            "rollingWindow": files.block(rolling_windows(self._samples, self._table)),
-            "charts": files.chart_block(self._charts),
-            "orders": files.order_block(orders),
-            "profitLoss": files.profit_block(self._record),
-            **shared,
-            "totalPerformance": files.performance_block(performance, self._trades.closed),
-            "analysis": files.block(analysis),
-        }
+
+        def main() -> Iterator[tuple[str, str]]:
+            """Block by block: never all of them in memory."""
+            yield "rollingWindow", files.block(rolling_windows(self._samples, self._table))
+            yield "charts", files.chart_block(self._charts)
+            yield "orders", files.order_block(orders)
+            yield "profitLoss", files.profit_block(self._record)
+            yield from shared.items()
+            yield "totalPerformance", files.performance_block(performance, self._trades.closed)
+            yield "analysis", files.block(analysis)
+
         brief = {
             "rollingWindow": "{}",
             "charts": files.summary_chart_block(self._equity),
             **shared,
             "totalPerformance": files.performance_block(performance, ()),
         }
-        files.write_whole(folder / f"{algorithm_id}.json", files.document(main))
-        files.write_whole(folder / f"{algorithm_id}-summary.json", files.document(brief))
+        files.write_whole(folder / f"{algorithm_id}.json", files.document(main()))
+        files.write_whole(folder / f"{algorithm_id}-summary.json", files.document(brief.items()))
         if self._events:
             events = files.order_events(self._events, algorithm_id)
             files.write_whole(folder / f"{algorithm_id}-order-events.json", events)
-        files.write_whole(folder / f"{algorithm_id}-log.txt", (line + "\n" for line in self._log))
+        for name in (f"{algorithm_id}-log.txt", "log.txt"):
+            files.write_whole(folder / name, (line + "\n" for line in self._log))
+        files.write_whole(folder / "config", files.document([("id", files.block(algorithm_id))]))
 
 
 def _unix(utc: datetime) -> int:

@@ -45,6 +45,11 @@ _EPOCH = datetime(1970, 1, 1)
 _EMULATED = 20
 """Means of up to so many values are always emulated step by step: fewer digits than four may be left of them."""
 
+_PLACES = 4
+"""The most that a statistic is written with."""
+_DOUBT = 1e-9
+"""Relative error that a sum of doubles stays below by far."""
+
 
 def from_double(x: float) -> Decimal:
     """.NET's conversion of a double to decimal: at most 15 significant digits, no trailing zeros."""
@@ -276,10 +281,10 @@ def _amount(cents: int, places: int) -> Decimal:
 
 def _mean_duration(ticks: NDArray[np.int64]) -> int:
     """Running mean in seconds, cut to ticks of 100 ns at every step, as LEAN's is."""
-    mean = 0
+    mean, a_second = 0.0, float(_TICKS_PER_SECOND)  # whole numbers of ticks, which doubles hold
     for n, seconds in enumerate((ticks / _TICKS_PER_SECOND).tolist(), 1):
-        mean += int((seconds - mean / _TICKS_PER_SECOND) / n * _TICKS_PER_SECOND)
-    return mean
+        mean += int((seconds - mean / a_second) / n * a_second)
+    return int(mean)
 
 
 def _median(ticks: NDArray[np.int64]) -> int:
@@ -411,9 +416,11 @@ class Samples:
     profits: Sequence[Decimal] = ()
     _performance: NDArray[np.float64] = field(init=False)
     _changes: NDArray[np.float64] = field(init=False)
+    _profits: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
         self._performance = np.array([float(r.scaleb(-2)) for r in self.returns], dtype=np.float64)
+        self._profits = np.array([float(profit) for profit in self.profits], dtype=np.float64)
         pairs = pairwise(self.benchmark)
         changes = [float(divide(now - before, before)) if before else 0.0 for before, now in pairs]
         self._changes = np.array([0.0, *changes], dtype=np.float64)
@@ -443,7 +450,7 @@ class Samples:
         changes = self._changes[samples.start + 2 : samples.stop]
         if not start or len(returns) < 2:
             return found
-        found |= _win_statistics(start, self.profits[record])
+        found |= _win_statistics(start, self.profits[record], self._profits[record])
         found["totalNetProfit"] = divide(equity[-1], start) - ONE
         years = (self.equity_times[points.stop - 1] - self.equity_times[points.start]) / _DAY / 365
         found["compoundingAnnualReturn"] = _compounded(float(start), float(equity[-1]), years)
@@ -458,34 +465,47 @@ def portfolio_texts(values: dict[str, Decimal]) -> dict[str, str]:
     return {name: _four(value) for name, value in values.items()}
 
 
-def _win_statistics(start: Decimal, profits: Sequence[Decimal]) -> dict[str, Decimal]:
-    """Average win and loss as fractions of the capital at that moment, how often, and what a dollar at risk brings."""
+def _win_statistics(start: Decimal, profits: Sequence[Decimal], doubles: NDArray[np.float64]) -> dict[str, Decimal]:
+    """Average win and loss as fractions of the capital at that moment, how often, and what a dollar at risk brings.
+
+    doubles: the profits once more; long sums are taken of them, unless a decimal place that may be written hangs on it.
+    """
+    count = len(profits)
+    wins = int((doubles > 0).sum())
+    losses = count - wins
+    win_rate = divide(Decimal(wins), Decimal(count)) if count else ZERO
+    loss_rate = divide(Decimal(losses), Decimal(count)) if count else ZERO
+    found = {"winRate": win_rate, "lossRate": loss_rate}
+    if wins and losses and count > _EMULATED:
+        shares = doubles / (float(start) + np.cumsum(doubles) - doubles)
+        average_win = float(shares[doubles > 0].sum()) / wins
+        average_loss = float(shares[doubles <= 0].sum()) / losses
+        ratio = average_win / abs(average_loss) if average_loss else 0.0
+        expectancy = wins / count * ratio - losses / count
+        values = (average_win, average_loss, ratio, expectancy)
+        halves = [2 * 10**_PLACES * value for value in values]
+        if all(abs(half - round(half)) > _DOUBT * max(1.0, abs(half)) for half in halves):
+            names = ("averageWinRate", "averageLossRate", "profitLossRatio", "expectancy")
+            return found | dict(zip(names, map(from_double, values), strict=True))
     capital = start
     won = lost = ZERO
-    wins = 0
     with_capital = EXACT.copy()
     with_capital.prec = 28  # .NET's 96 bits hold 28 or 29 digits; sums of quotients do not show the difference
     for profit in profits:
         share = with_capital.divide(profit, capital)
         if profit > 0:
             won = with_capital.add(won, share)
-            wins += 1
         else:
             lost = with_capital.add(lost, share)
         capital += profit
-    losses = len(profits) - wins
-    average_win = divide(won, Decimal(wins)) if wins else ZERO
-    average_loss = divide(lost, Decimal(losses)) if losses else ZERO
-    ratio = divide(average_win, abs(average_loss)) if average_loss else ZERO
-    win_rate = divide(Decimal(wins), Decimal(len(profits))) if profits else ZERO
-    loss_rate = divide(Decimal(losses), Decimal(len(profits))) if profits else ZERO
-    return {
-        "averageWinRate": average_win,
-        "averageLossRate": average_loss,
-        "profitLossRatio": ratio,
-        "winRate": win_rate,
-        "lossRate": loss_rate,
-        "expectancy": fit(multiply(win_rate, ratio) - loss_rate),
+    mean_win = divide(won, Decimal(wins)) if wins else ZERO
+    mean_loss = divide(lost, Decimal(losses)) if losses else ZERO
+    exact_ratio = divide(mean_win, abs(mean_loss)) if mean_loss else ZERO
+    return found | {
+        "averageWinRate": mean_win,
+        "averageLossRate": mean_loss,
+        "profitLossRatio": exact_ratio,
+        "expectancy": fit(multiply(win_rate, exact_ratio) - loss_rate),
     }
 
 

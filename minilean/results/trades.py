@@ -69,10 +69,18 @@ class _Book:
     dropped: int = 0
     seen: int = 0
     """Marks, by number, that lowest and highest know of."""
+    position: int = -1
+    """Of the last session whose close is among the marks."""
 
     @property
     def count(self) -> int:
         return self.dropped + len(self.marks)
+
+    def follow_bars(self, security: Security) -> None:
+        """Mark the closes that have come since the last time."""
+        if security.feed is not None and security.position > self.position:
+            self.marks += security.feed.fresh_closes(self.position)
+            self.position = security.position
 
     def touch(self, price: Decimal) -> None:
         """A fill: its price is a mark too, and the extremes catch up."""
@@ -125,15 +133,17 @@ class TradeBuilder:
         self._books: dict[Security, _Book] = {}
 
     def mark(self, security: Security) -> None:
-        """The security's price has been confirmed or changed by data."""
+        """The security's price has been confirmed or changed by other data than its bars."""
         book = self._books.get(security)
         if book is not None:
+            book.follow_bars(security)
             book.marks.append(security.price)
 
     def split(self, security: Security, factor: Decimal) -> None:
         """A split in raw prices: everything per share times the factor, quantities divided by it, not truncated."""
         book = self._books.get(security)
         if book is not None:
+            book.follow_bars(security)
             book.split(factor)
 
     def fill(self, event: OrderEvent, security: Security) -> None:
@@ -143,6 +153,7 @@ class TradeBuilder:
         fee = normalise(event.fee) if event.fee is not None else ZERO
         book = self._books.get(security)
         if book is not None:
+            book.follow_bars(security)
             book.touch(event.fill_price)
             if book.direction != direction:
                 quantity = self._close(book, event, quantity, fee)
@@ -155,7 +166,8 @@ class TradeBuilder:
         if not quantity:
             return
         if book is None:
-            book = self._books[security] = _Book(direction, event.fill_price, event.fill_price)
+            price = event.fill_price
+            book = self._books[security] = _Book(direction, price, price, position=security.position)
         book.lots.append(_Lot(event.time, event.fill_price, quantity, fee, event.order.id, book.count))
 
     def _close(self, book: _Book, event: OrderEvent, quantity: Decimal, fee: Decimal) -> Decimal:

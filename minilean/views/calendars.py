@@ -55,7 +55,9 @@ class SecurityExchangeHours(LeanObject):
     def is_date_open(self, local_date_time: datetime, extended_market_hours: bool = False) -> bool:
         return self._calendar.is_session(local_date_time.date())
 
-    def is_open(self, local_date_time: datetime, extended_market_hours: bool) -> bool:
+    def is_open(self, local_date_time: datetime, extended_market_hours: bool, *more: object) -> bool:
+        if more:
+            raise NotInHost("SecurityExchangeHours.is_open(start, end, ...)")
         _regular(extended_market_hours)
         return self._calendar.is_open(local_date_time)
 

@@ -78,7 +78,7 @@ class ExtendedDictionary(LeanObject):
     def items(self) -> list[tuple[Any, Any]]:
         raise NotImplementedError
 
-    def get(self, key: Any, default: Any = None) -> Any:
+    def get(self, key: Any, default_value: Any = None) -> Any:
         raise NotImplementedError
 
     def _absent(self, key: Any) -> Exception:

@@ -104,8 +104,8 @@ class DataDictionary(ExtendedDictionary):
     def items(self) -> list[tuple[Symbol, Any]]:
         return list(self._data.items())
 
-    def get(self, key: Symbol | str, default: Any = None) -> Any:
-        return self._data.get(SYMBOLS.symbol(key), default)
+    def get(self, key: Symbol | str, default_value: Any = None) -> Any:
+        return self._data.get(SYMBOLS.symbol(key), default_value)
 
     def __len__(self) -> int:
         return len(self._data)
@@ -200,8 +200,8 @@ class Slice(ExtendedDictionary):
     def items(self) -> list[tuple[Symbol, TradeBar]]:
         return self.bars.items()
 
-    def get(self, key: Symbol | str, default: Any = None) -> Any:
-        return self.bars.get(key, default)
+    def get(self, key: Symbol | str, default_value: Any = None) -> Any:
+        return self.bars.get(key, default_value)
 
     def _absent(self, key: Symbol | str) -> Exception:
         return no_data(key, "Slice")

@@ -1,6 +1,7 @@
 """Orders, tickets and order events."""
 
 from collections.abc import Callable
+from copy import copy
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,40 @@ def _utc(time: datetime | None) -> datetime | None:
     return None if time is None else time.replace(tzinfo=UTC)
 
 
-class OrderView(LeanObject):
-    """An order as it goes on. Times are UTC."""
+class _AnOrder(LeanObject):
+    """What an order and its ticket both tell. Times are UTC."""
 
     __slots__ = ("_order",)
     security_type = SecurityType.EQUITY
 
     def __init__(self, order: Order):
         self._order = order
+
+    @property
+    def symbol(self) -> Symbol:
+        return self._order.symbol
+
+    @property
+    def quantity(self) -> float:
+        return float(self._order.quantity)
+
+    @property
+    def status(self) -> OrderStatus:
+        return self._order.status
+
+    @property
+    def tag(self) -> str:
+        return self._order.tag
+
+    @property
+    def time(self) -> datetime | None:
+        return _utc(self._order.time)
+
+
+class OrderView(_AnOrder):
+    """An order as it stood when it was asked for."""
+
+    __slots__ = ()
 
     def __str__(self) -> str:
         """LEAN's log line of the order."""
@@ -45,14 +72,6 @@ class OrderView(LeanObject):
     @property
     def broker_id(self) -> list[str]:
         return [self._order.broker_id] if self._order.broker_id else []
-
-    @property
-    def symbol(self) -> Symbol:
-        return self._order.symbol
-
-    @property
-    def quantity(self) -> float:
-        return float(self._order.quantity)
 
     @property
     def absolute_quantity(self) -> float:
@@ -75,20 +94,8 @@ class OrderView(LeanObject):
         return to_double(fit(self._order.price * self._order.quantity))
 
     @property
-    def status(self) -> OrderStatus:
-        return self._order.status
-
-    @property
     def type(self) -> OrderType:
         return self._order.type
-
-    @property
-    def tag(self) -> str:
-        return self._order.tag
-
-    @property
-    def time(self) -> datetime | None:
-        return _utc(self._order.time)
 
     @property
     def created_time(self) -> datetime | None:
@@ -114,7 +121,8 @@ _ORDERS: dict[OrderType, type[OrderView]] = {
 
 
 def order_view(order: Order) -> OrderView:
-    return _ORDERS[order.type](order)
+    """An order as it stands now; as in LEAN it does not go on, a ticket does."""
+    return _ORDERS[order.type](copy(order))
 
 
 @lean("QuantConnect.Orders", "OrderResponse")
@@ -134,15 +142,14 @@ class OrderResponse(LeanObject):
 
 
 @lean("QuantConnect.Orders", "OrderTicket")
-class OrderTicket(LeanObject):
+class OrderTicket(_AnOrder):
     """What the order calls return: an order as it goes on."""
 
-    __slots__ = ("_host", "_order")
-    security_type = SecurityType.EQUITY
+    __slots__ = ("_host",)
 
     def __init__(self, host: "Engine", order: Order):
+        super().__init__(order)
         self._host = host
-        self._order = order
 
     def __str__(self) -> str:
         order = self._order
@@ -154,14 +161,6 @@ class OrderTicket(LeanObject):
     @property
     def order_id(self) -> int:
         return self._order.id
-
-    @property
-    def symbol(self) -> Symbol:
-        return self._order.symbol
-
-    @property
-    def quantity(self) -> float:
-        return float(self._order.quantity)
 
     @property
     def quantity_filled(self) -> float:
@@ -178,18 +177,6 @@ class OrderTicket(LeanObject):
     @property
     def order_type(self) -> OrderType:
         return self._order.type
-
-    @property
-    def status(self) -> OrderStatus:
-        return self._order.status
-
-    @property
-    def tag(self) -> str:
-        return self._order.tag
-
-    @property
-    def time(self) -> datetime | None:
-        return _utc(self._order.time)
 
     def cancel(self, tag: str | None = None) -> OrderResponse:
         return OrderResponse(self._order, self._host.brokerage.cancel(self._order, tag))
@@ -317,18 +304,18 @@ class SecurityTransactionManager(LeanObject):
     def last_order_id(self) -> int:
         return len(self._host.brokerage.orders)
 
-    def get_open_orders(self, wanted: Symbol | str | Filter | None = None) -> list[OrderView]:
+    def get_open_orders(self, filter: Symbol | str | Filter | None = None) -> list[OrderView]:
         """Of a symbol, of all that a filter takes, or all."""
-        return _chosen([order_view(order) for order in self._host.brokerage.open_orders()], wanted)
+        return _chosen([order_view(order) for order in self._host.brokerage.open_orders()], filter)
 
-    def get_open_order_tickets(self, wanted: Symbol | str | Filter | None = None) -> list[OrderTicket]:
-        return _chosen(self._host.tickets(self._host.brokerage.open_orders()), wanted)
+    def get_open_order_tickets(self, filter: Symbol | str | Filter | None = None) -> list[OrderTicket]:
+        return _chosen(self._host.tickets(self._host.brokerage.open_orders()), filter)
 
-    def get_orders(self, wanted: Filter | None = None) -> list[OrderView]:
-        return _chosen([order_view(order) for order in self._host.brokerage.orders], wanted)
+    def get_orders(self, filter: Filter | None = None) -> list[OrderView]:
+        return _chosen([order_view(order) for order in self._host.brokerage.orders], filter)
 
-    def get_order_tickets(self, wanted: Filter | None = None) -> list[OrderTicket]:
-        return _chosen(self._host.tickets(self._host.brokerage.orders), wanted)
+    def get_order_tickets(self, filter: Filter | None = None) -> list[OrderTicket]:
+        return _chosen(self._host.tickets(self._host.brokerage.orders), filter)
 
     def get_order_by_id(self, order_id: int) -> OrderView | None:
         order = self._order(order_id)

@@ -5,13 +5,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from minilean.decimals import ZERO, divide, fit, multiply, text, to_double
+from minilean.decimals import ZERO, divide, fit, from_float, multiply, text, to_double
 from minilean.enums import DataNormalizationMode, Resolution, SecurityType
 from minilean.errors import NotInHost
 from minilean.members import LeanObject, lean, members
 from minilean.securities import Security
 from minilean.symbols import Symbol
-from minilean.system import KeyNotFoundException
+from minilean.system import ArgumentException, KeyNotFoundException
 from minilean.views.calendars import EquityExchange
 from minilean.views.collections import ExtendedDictionary, pair
 
@@ -37,14 +37,40 @@ MODELS = {
 }
 
 
-@lean("QuantConnect.Securities.Equity", "Equity")
-class SecurityView(LeanObject):
-    """A security as the algorithm sees it: doubles in place of decimals, and whatever the algorithm hangs on it."""
+class _ASecurity(LeanObject):
+    """What a security and its holding both tell."""
 
-    __slots__ = ("_host", "_inner")
-    _host: "Engine"
+    __slots__ = ("_inner",)
     _inner: Security
     type = SecurityType.EQUITY
+
+    @property
+    def symbol(self) -> Symbol:
+        return self._inner.symbol
+
+    @property
+    def price(self) -> float:
+        return to_double(self._inner.price)
+
+    @property
+    def leverage(self) -> float:
+        return float(self._inner.leverage)
+
+    @property
+    def invested(self) -> bool:
+        return self._inner.quantity != 0
+
+    @property
+    def hold_stock(self) -> bool:
+        return self._inner.quantity != 0
+
+
+@lean("QuantConnect.Securities.Equity", "Equity")
+class SecurityView(_ASecurity):
+    """A security as the algorithm sees it: doubles in place of decimals, and whatever the algorithm hangs on it."""
+
+    __slots__ = ("_host",)
+    _host: "Engine"
 
     def __init__(self, host: "Engine", inner: Security):
         object.__setattr__(self, "_host", host)
@@ -73,14 +99,6 @@ class SecurityView(LeanObject):
         return hash(self._inner.symbol)
 
     @property
-    def symbol(self) -> Symbol:
-        return self._inner.symbol
-
-    @property
-    def price(self) -> float:
-        return to_double(self._inner.price)
-
-    @property
     def close(self) -> float:
         return self.price
 
@@ -98,7 +116,7 @@ class SecurityView(LeanObject):
 
     @property
     def volume(self) -> float:
-        return float(self._inner.bar.volume) if self._inner.bar else 0.0
+        return to_double(self._inner.volume)
 
     @property
     def has_data(self) -> bool:
@@ -112,9 +130,11 @@ class SecurityView(LeanObject):
     def is_delisted(self) -> bool:
         return self._inner.is_delisted
 
-    @property
-    def leverage(self) -> float:
-        return float(self._inner.leverage)
+    def set_leverage(self, leverage: float) -> None:
+        if leverage < 1:
+            raise ArgumentException("Leverage must be greater than or equal to 1.")
+        self._inner.leverage = from_float(leverage)
+        self._host.portfolio.revalue()
 
     @property
     def resolution(self) -> Resolution:
@@ -138,21 +158,12 @@ class SecurityView(LeanObject):
     def holdings(self) -> "HoldingView":
         return HoldingView(self._inner)
 
-    @property
-    def invested(self) -> bool:
-        return self._inner.quantity != 0
-
-    @property
-    def hold_stock(self) -> bool:
-        return self._inner.quantity != 0
-
 
 @lean("QuantConnect.Securities.Equity", "EquityHolding")
-class HoldingView(LeanObject):
+class HoldingView(_ASecurity):
     """`self.portfolio[symbol]`."""
 
-    __slots__ = ("_inner",)
-    type = SecurityType.EQUITY
+    __slots__ = ()
 
     def __init__(self, inner: Security):
         self._inner = inner
@@ -160,10 +171,6 @@ class HoldingView(LeanObject):
     def __str__(self) -> str:
         inner = self._inner
         return f"{inner.symbol.value}: {inner.quantity} @ {text(inner.average_price)}"
-
-    @property
-    def symbol(self) -> Symbol:
-        return self._inner.symbol
 
     @property
     def quantity(self) -> float:
@@ -174,28 +181,12 @@ class HoldingView(LeanObject):
         return float(abs(self._inner.quantity))
 
     @property
-    def invested(self) -> bool:
-        return self._inner.quantity != 0
-
-    @property
-    def hold_stock(self) -> bool:
-        return self._inner.quantity != 0
-
-    @property
     def is_long(self) -> bool:
         return self._inner.quantity > 0
 
     @property
     def is_short(self) -> bool:
         return self._inner.quantity < 0
-
-    @property
-    def leverage(self) -> float:
-        return float(self._inner.leverage)
-
-    @property
-    def price(self) -> float:
-        return to_double(self._inner.price)
 
     @property
     def average_price(self) -> float:
@@ -228,11 +219,15 @@ class HoldingView(LeanObject):
 
     @property
     def profit(self) -> float:
-        return to_double(self._inner.profit)
+        return to_double(self._inner.profit + self._inner.dividends)
 
     @property
     def net_profit(self) -> float:
-        return to_double(self._inner.profit - self._inner.total_fees)
+        return to_double(self._inner.profit + self._inner.dividends - self._inner.total_fees)
+
+    @property
+    def total_dividends(self) -> float:
+        return to_double(self._inner.dividends)
 
     @property
     def last_trade_profit(self) -> float:
@@ -262,15 +257,20 @@ class _BySymbol(ExtendedDictionary):
     def __init__(self, host: "Engine"):
         self._host = host
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in members(self._lean_name):
+            raise NotInHost(f"{type(self).__name__}.{name} = ...")
+        object.__setattr__(self, name, value)
+
     def _view(self, inner: Security) -> Any:
         raise NotImplementedError
 
     def __getitem__(self, key: Symbol | str) -> Any:
         return self._view(self._host.require(key))
 
-    def get(self, key: Symbol | str, default: Any = None) -> Any:
+    def get(self, key: Symbol | str, default_value: Any = None) -> Any:
         inner = self._host.find(key)
-        return default if inner is None else self._view(inner)
+        return default_value if inner is None else self._view(inner)
 
     def items(self) -> list[tuple[Symbol, Any]]:
         return [(s.symbol, self._view(s)) for s in self._host.portfolio.active()]
@@ -325,8 +325,8 @@ class CashBook(ExtendedDictionary):
     def items(self) -> list[tuple[str, Cash]]:
         return [("USD", Cash(self._host))]
 
-    def get(self, key: str, default: Any = None) -> Any:
-        return Cash(self._host) if key == "USD" else default
+    def get(self, key: str, default_value: Any = None) -> Any:
+        return Cash(self._host) if key == "USD" else default_value
 
     def _absent(self, key: str) -> Exception:
         return KeyNotFoundException(f"This cash symbol ({key}) was not found in your cash book.")

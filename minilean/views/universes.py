@@ -70,9 +70,9 @@ class Members(ExtendedDictionary):
     def items(self) -> list[tuple[Symbol, SecurityView]]:
         return [(s.symbol, SecurityView(self._host, s)) for s in self._members.values()]
 
-    def get(self, key: Symbol | str, default: Any = None) -> Any:
+    def get(self, key: Symbol | str, default_value: Any = None) -> Any:
         inner = self._members.get(SYMBOLS.symbol(key).sid)
-        return default if inner is None else SecurityView(self._host, inner)
+        return default_value if inner is None else SecurityView(self._host, inner)
 
 
 @lean("QuantConnect.Util", "ReadOnlyExtendedDictionary`2[QuantConnect.Symbol,QuantConnect.Securities.Security]",
@@ -138,14 +138,14 @@ class UniverseManager(ExtendedDictionary):
     def __init__(self) -> None:
         self._universes: dict[str, UniverseView] = {}
 
-    def add(self, key: Symbol, universe: UniverseView) -> None:
-        self._universes.setdefault(key.sid, universe)
+    def add(self, key: Symbol, value: UniverseView) -> None:
+        self._universes.setdefault(key.sid, value)
 
     def items(self) -> list[tuple[Symbol, UniverseView]]:
         return [(universe.symbol, universe) for universe in self._universes.values()]
 
-    def get(self, key: Symbol | str, default: Any = None) -> Any:
-        return self._universes.get(SYMBOLS.symbol(key).sid, default)
+    def get(self, key: Symbol | str, default_value: Any = None) -> Any:
+        return self._universes.get(SYMBOLS.symbol(key).sid, default_value)
 
     def _absent(self, key: Symbol | str) -> Exception:
         symbol = SYMBOLS.symbol(key)

@@ -269,3 +269,10 @@ def test_repeated_bars_without_volume_on_missing_days_are_no_fault(invent: Inven
 def test_an_unknown_indicator_is_refused_with_the_nearest_name(invent: Invent) -> None:
     with pytest.raises(ValueError, match="unknown indicator 'MACDHIST': did you mean 'MACDFIX'"):
         compute(invent(1, LENGTH, 0), WINDOW, ("MACDHIST",))
+
+
+def test_returns_are_of_the_last_sessions_and_missing_where_a_bar_is():
+    close = np.array([[1.0, 2.0, 3.0, 6.0], [4.0, np.nan, 2.0, 1.0]])
+    bars = Bars(close, close, close, close, close)
+    assert bars.returns(2).tolist()[0] == [0.5, 1.0]
+    assert np.array_equal(bars.returns(9)[1], [np.nan, np.nan, -0.5], equal_nan=True)

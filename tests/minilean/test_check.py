@@ -1,5 +1,6 @@
 """What `data check` finds in a folder, and what it says about it."""
 
+import zipfile
 from collections.abc import Callable
 from datetime import date
 from io import StringIO
@@ -105,6 +106,15 @@ def remark(market: TinyMarket, fragment: str) -> None:
     report = check_folder(market.folder)
     assert [sentence for sentence in report.remarks if fragment in sentence], report.remarks
     assert report.problems == []
+
+
+def test_csv_files_beside_an_archive_are_remarked(sound):
+    maps = sound.equity / "map_files"
+    with zipfile.ZipFile(maps / "map_files_20240102.zip", "w") as archive:
+        for path in maps.glob("*.csv"):
+            archive.write(path, path.name)
+    assert dict(check_folder(sound.folder).holds)["map files"] == "4"
+    remark(sound, f"holds csv files, which are not read beside {maps / 'map_files_20240102.zip'}")
 
 
 def test_a_ticker_of_two_stocks_on_one_day_is_a_problem(sound):

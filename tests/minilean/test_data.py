@@ -1,5 +1,6 @@
 """The data folder: whose bars are read from which file, and prices as decimals and as doubles."""
 
+import zipfile
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -163,6 +164,18 @@ def test_hourly_bars_end_an_hour_after_they_begin(parity):
     assert (np.diff(ends) > 0).all()
 
 
+def test_hourly_bars_outside_the_session_are_left_out(market):
+    # LEAN's own SPY has bars of 13:00 on days that closed then, as July 3 of 2013 did
+    hours = [(f"20130703 {hour:02}:00", 1, 1, 1, 1, 1) for hour in (8, 9, 12, 13)]
+    market.zip("hour", "spy", [*hours, ("20130705 15:00", 1, 1, 1, 1, 1), ("20130705 16:00", 1, 1, 1, 1, 1)])
+    bars, ends = read(market).hourly(market.sid("SPY"))
+    assert [(day[-2:], end % 24) for day, end in zip(days(bars), ends.tolist(), strict=True)] == [
+        ("03", 10),
+        ("03", 13),
+        ("05", 16),
+    ]
+
+
 def test_a_stock_without_hourly_bars_has_none(parity):
     bars, ends = parity.hourly(SecurityIdentifier.parse("DIVD V2YLWY8G7N1H"))
     assert (len(bars), len(ends)) == (0, 0)
@@ -204,6 +217,55 @@ def test_a_number_behind_a_ticker_is_no_part_of_the_identifier(market):
     sid = data.resolve("AAA.1", date(2013, 6, 3)).id
     assert str(sid).startswith("AAA ")
     assert data.daily(sid).close.tolist() == [5]
+
+
+def test_a_ticker_that_no_map_file_knows_is_the_stock_whose_map_file_has_that_name(market):
+    market.write("map_files/aaa.1.csv", [("20130603", "aaa", "N"), ("20130610", "aaa", "N")])
+    data = read(market)
+    assert data.resolve("AAA.1", date(2013, 7, 1)).id == data.resolve("AAA", date(2013, 7, 1)).id
+
+
+def archive(folder: Path, day: str) -> None:
+    """Pack a folder's csv files into an archive of LEAN's, and delete them."""
+    with zipfile.ZipFile(folder / f"{folder.name}_{day}.zip", "w") as packed:
+        for path in sorted(folder.glob("*.csv")):
+            packed.write(path, path.name)
+            path.unlink()
+
+
+def test_map_and_factor_files_are_read_out_of_archives(market):
+    market.stock("OLD", renamed=("2013-06-05", "NEW"), factors=["20130603,0.5,1,100"])
+    apart = read(market).daily(market.sid("OLD"))
+    for kind in ("map_files", "factor_files"):
+        archive(market.equity / kind, "20240102")
+    packed = read(market).daily(market.sid("OLD"))
+    assert packed.ordinals.tolist() == apart.ordinals.tolist()
+    assert packed.factors == apart.factors
+    assert len(packed.factors) == 3
+    assert str(read(market).resolve("NEW", date(2013, 6, 10)).id) == str(market.sid("OLD"))
+
+
+def test_the_newest_archive_counts_and_nothing_beside_it(market):
+    market.stock("AAA", factors=["20130603,0.7,1,100"])
+    factors = market.equity / "factor_files"
+    archive(factors, "20240103")
+    market.stock("AAA", factors=["20130603,0.8,1,100"])
+    archive(factors, "20240102")
+    market.stock("AAA", factors=["20130603,0.9,1,100"])
+    assert [str(row.price_factor) for row in read(market).daily(market.sid("AAA")).factors] == ["0.7", "0.7", "1"]
+
+
+def test_an_archive_that_cannot_be_read_is_refused(market):
+    (market.equity / "map_files" / "map_files_20240102.zip").write_bytes(b"no zip")
+    with pytest.raises(DataError, match=r"map_files_20240102\.zip is not a readable zip file"):
+        read(market).resolve("AAA", date(2013, 6, 3))
+
+
+def test_a_bad_line_in_an_archive_is_named_with_the_archive_and_the_file(market):
+    market.write("map_files/aaa.csv", [("2013", "aaa", "N")])
+    archive(market.equity / "map_files", "20240102")
+    with pytest.raises(DataError, match=r"map_files_20240102\.zip/aaa\.csv, line 1: "):
+        read(market).resolve("AAA", date(2013, 6, 3))
 
 
 def test_a_map_file_tells_when_its_stock_is_delisted_and_what_it_was_called(named, market):

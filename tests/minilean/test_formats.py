@@ -3,7 +3,7 @@
 import io
 import re
 import zipfile
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,21 @@ def test_bars_are_read_whatever_the_line_ends_without_those_that_are_not_later(z
     bars = read_bars(zipped(content))
     assert bars is not None
     assert bars.tolist() == READ
+
+
+@pytest.mark.parametrize("with_hours", [False, True])
+@pytest.mark.parametrize("mark", ["\ufeff", ""])
+@pytest.mark.parametrize("end", ["\r\n", "\n\n", "\n"])
+@pytest.mark.parametrize("last", ["", "\n"])
+def test_a_file_with_marks_and_other_line_ends_gives_the_bars_of_a_plain_one(zipped, with_hours, mark, end, last):
+    days = [date(2013, 1, 1) + timedelta(days=at) for at in range(300)]
+    volumes = [10**at % 7**19 for at in range(300)]
+    lines = [f"{d:%Y%m%d} {at % 24:02}:00,{at + 9},{at + 99},1,{at + 50},{volumes[at]}" for at, d in enumerate(days)]
+    plain = read_bars(zipped("\n".join(lines)), with_hours)
+    found = read_bars(zipped(mark + end.join(lines) + last, "other.zip"), with_hours)
+    assert plain is not None and len(plain) == len(days)
+    assert (found == plain).all()
+    assert plain[41].tolist()[:6] == [days[41].toordinal(), 50, 140, 1, 91, volumes[41]]
 
 
 def test_hourly_bars_have_their_hour(zipped):

@@ -1,34 +1,18 @@
 """LEAN's names on the host: in both spellings where they are there, refused by name where they are not."""
 
-from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import pytest
 
 from minilean.algorithm import Market, QCAlgorithm, UniverseNames
-from minilean.enums import OrderStatus, Resolution
+from minilean.enums import OrderStatus, OrderType, Resolution, SecurityType
 from minilean.errors import NotInHost
 from minilean.members import members, snake_case
 from minilean.symbols import Symbol
+from tests.minilean.tiny_market import asked
 
 NOON = "2013-06-05 12:00"
-
-
-def asked(market: Any, call: Callable[[Any], Any]) -> Any:
-    """What a call gives, or raises, in an algorithm that holds AAA."""
-    market.stock("AAA")
-    answers: list[Any] = []
-
-    def ask(algorithm: Any) -> None:
-        try:
-            answers.append(call(algorithm))
-        except Exception as error:
-            answers.append(error)
-
-    market.run({NOON: ask}, tickers=("AAA",))
-    (answer,) = answers
-    return answer
 
 
 @pytest.mark.parametrize(
@@ -64,6 +48,17 @@ def test_a_net_name_is_offered_to_python_in_snake_case(net, python):
         (lambda a: Symbol.create_option(), "Symbol.create_option"),
         (lambda a: Market.CME, "Market.CME"),
         (lambda a: a.time_zone.get_type(), "get_type"),
+        (lambda a: a.market_order("AAA", 1, order_properties=1), "order_properties=1"),
+        (lambda a: a.market_on_open_order("AAA", 1, False, "", 1), "order_properties=1"),
+        (lambda a: a.set_holdings("AAA", 1, False, False, None, 1), "order_properties=1"),
+        (lambda a: a.set_holdings([], order_properties=1), "order_properties=1"),
+        (lambda a: a.liquidate("AAA", order_properties=1), "order_properties=1"),
+        (lambda a: a.plot("chart", "series", 1, 2, 0, 1), "plot(...) of candles, bars or indicators"),
+        (lambda a: a.plot("chart", object()), "plot(...) of candles, bars or indicators"),
+        (lambda a: a.set_cash("EUR", 100), "set_cash('EUR', ...) of a currency"),
+        (lambda a: a.set_benchmark(SecurityType.EQUITY, "AAA"), "set_benchmark(SecurityType, ...)"),
+        (lambda a: a.add_universe(list, list), "add_universe(type, ...)"),
+        (lambda a: setattr(a.portfolio, "margin_call_model", None), "SecurityPortfolioManager.margin_call_model = ..."),
     ],
 )
 def test_what_lean_has_and_the_host_has_not_is_refused_where_it_is_asked_for(market, call, name):
@@ -71,6 +66,56 @@ def test_what_lean_has_and_the_host_has_not_is_refused_where_it_is_asked_for(mar
     assert isinstance(error, NotInHost)
     assert name in str(error)
     assert str(error).endswith("is part of LEAN but not of this embedded host: run `lean backtest .` instead")
+
+
+def test_what_lean_has_in_several_forms_works_in_each_of_them(market):
+    def forms(a: Any) -> list[Any]:
+        rules, times = a.date_rules, a.time_rules
+        events = [
+            a.schedule.on(rules.today, times.noon, print),
+            a.schedule.on("named", rules.today, times.noon, print),
+            a.schedule.on(date_rule=rules.today, time_rule=times.noon, callback=print),
+            a.schedule.on(name="named", date_rule=rules.today, time_rule=times.noon, callback=print),
+        ]
+        for event in events:
+            a.schedule.remove(event)
+        tickets = [
+            a.order("AAA", 1, OrderType.LIMIT, False, "limit"),
+            a.order("AAA", 1, tag="plain"),
+            *a.set_holdings("AAA", 0.5, False, False, "positional"),
+            *a.set_holdings("AAA", 0.6, tag="named"),
+        ]
+        return [
+            [str(event) for event in events],
+            [ticket.tag for ticket in tickets],
+            a.liquidate("AAA", "gone"),
+        ]
+
+    names, tags, sold = asked(market, forms)
+    assert names == ["TodayOnly: Noon", "named", "TodayOnly: Noon", "named"]
+    assert tags == ["limit", "plain", "positional", "named"]
+    assert sold == []
+
+
+def test_dates_of_a_run_may_be_named(market):
+    def period(a: Any) -> None:
+        a.set_start_date(year=2013, month=6, day=4)
+        a.set_end_date(day=5, month=6, year=2013)
+
+    engine = market.run({}, setup=period)
+    assert (engine.start, engine.end) == (date(2013, 6, 4), date(2013, 6, 5))
+
+
+def test_liquidate_with_a_tag_alone_gives_the_ids_of_the_orders(market):
+    market.stock("AAA")
+    sold: list[Any] = []
+    script = {
+        "2013-06-03 09:00": lambda a: a.market_order("AAA", 5),
+        NOON: lambda a: sold.append(a.liquidate("AAA", "gone")),
+    }
+    engine = market.run(script, tickers=("AAA",))
+    assert sold == [[2]]
+    assert engine.brokerage.orders[1].tag == "gone"
 
 
 def test_hasattr_and_getattr_see_that_it_is_not_there(market):

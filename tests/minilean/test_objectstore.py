@@ -1,9 +1,12 @@
 """The Object Store: LEAN's keys and answers, nothing outside its folder, files whole or not at all."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from minilean.objectstore import ObjectStore
 from minilean.system import ArgumentException, KeyNotFoundException
@@ -119,3 +122,16 @@ def test_a_crash_in_the_middle_leaves_the_old_content(store, tmp_path, monkeypat
 def test_a_file_in_the_place_of_a_folder_makes_save_return_false(store):
     store.save("a", "1")
     assert not store.save("a/b", "2")
+
+
+@given(st.text(st.sampled_from("./\\ab\0:~ -_#$=") | st.characters(), max_size=12) | st.text("ab", min_size=200))
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_key_whatsoever_reads_or_writes_outside_the_folder(tmp_path, key):
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"secret")
+    store = ObjectStore(tmp_path / "storage")
+    for use in (lambda: store.save_bytes(key, b"1"), lambda: store.read_bytes(key), lambda: store.delete(key)):
+        with contextlib.suppress(ArgumentException, KeyNotFoundException):
+            assert use() in (True, False, b"1")
+    assert outside.read_bytes() == b"secret"
+    assert {path.name for path in tmp_path.iterdir()} <= {"outside", "storage"}

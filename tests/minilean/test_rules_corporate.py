@@ -106,6 +106,14 @@ def test_nothing_happens_to_a_stock_that_was_removed(market):
     assert {name for _, name in engine.algorithm.told} == {"data"}
 
 
+def test_a_dividend_is_part_of_the_profit_but_of_no_trades(market):
+    engine = run(market, {"2013-06-03 09:00": order(100)}, factors=["20130607,0.99,1,100"])
+    portfolio = engine.algorithm.portfolio
+    holding = portfolio[member(engine.algorithm)]
+    assert (holding.total_dividends, holding.profit, holding.net_profit, holding.last_trade_profit) == (100, 100, 99, 0)
+    assert (portfolio.total_profit, portfolio.total_net_profit) == (100, 99)
+
+
 # --- splits of positions
 
 
@@ -146,6 +154,19 @@ def test_the_average_price_follows_the_split(market):
     engine = run(market, {"2013-06-03 09:00": order(100)}, **split_in(0.5, "0.5"))
     (security,) = engine.portfolio.active()
     assert security.average_price == 50
+
+
+def test_a_split_changes_the_last_bar_as_the_price(market):
+    seen: list[tuple[float, ...]] = []
+
+    def look(a: Any) -> None:
+        stock = a.securities[member(a)]
+        seen.append((stock.open, stock.high, stock.low, stock.close, stock.price, stock.volume))
+
+    split = {"prices": {"2013-01-02": 100, "2013-06-07": (98, 100), "2013-06-10": 50}}
+    script = {f"2013-06-10 {at}": look for at in ("00:00", "00:01")}
+    run(market, script, **split, factors=["20130607,1,0.5,100"])
+    assert seen == [(98, 100, 98, 100, 100, 1000), (49, 50, 49, 50, 50, 2000)]
 
 
 def test_the_split_price_sizes_orders_until_the_next_bar_and_its_scale_grows(market):

@@ -4,8 +4,10 @@ Stocks are flat at 100 dollars and cash is 100,000 unless a test says otherwise;
 to Friday 2013-06-14.
 """
 
+import json
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +58,36 @@ def test_a_file_older_than_the_last_session_before_the_start_is_not_delivered(ma
     engine = market.run(universe_of=everything)
     assert engine.algorithm.selections == [datetime(2013, 6, 5)]
     assert engine.algorithm.changes == [(datetime(2013, 6, 5), ["AAA"], [])]
+
+
+def benchmarks(engine: Any, tmp_path: Path) -> list[float]:
+    """The points of the chart of the benchmark, one a midnight."""
+    engine.results().write(tmp_path / "out", "run", [])
+    charts = json.loads((tmp_path / "out" / "run.json").read_text())["charts"]
+    return [point[1] for point in charts["Benchmark"]["series"]["Benchmark"]["values"]]
+
+
+def test_a_run_begins_with_its_first_data_and_the_benchmark_with_it(market, tmp_path):
+    # The list of June 5 comes at the midnight of June 6: until then the events have waited, at their own times.
+    seen: list[datetime] = []
+    market.stock("AAA")
+    market.constituents("2013-06-05", "AAA")
+    noons = {f"2013-06-{day:02} 12:00": lambda a: seen.append(a.time) for day in (3, 4)}
+    engine = market.run(
+        noons | {"2013-06-06 00:00": lambda a: seen.append(a.time)}, universe_of=everything, end="2013-06-07"
+    )
+    assert seen == [datetime(2013, 6, 3, 12), datetime(2013, 6, 4, 12), datetime(2013, 6, 6)]
+    assert engine.algorithm.told[0] == (datetime(2013, 6, 6, 16), "data")
+    # June 3, 4 and 5 without, then those of June 6 and 7, and the end
+    assert benchmarks(engine, tmp_path) == [0, 0, 0, 100, 100, 100]
+
+
+def test_a_hand_picked_stock_lets_the_run_begin_at_its_start(market, tmp_path):
+    market.stock("AAA")
+    market.constituents("2013-06-05", "AAA")
+    engine = market.run({}, universe_of=everything, tickers=("SPY",), end="2013-06-07")
+    assert engine.algorithm.told[0] == (datetime(2013, 6, 3, 16), "data")
+    assert benchmarks(engine, tmp_path) == [100] * 6
 
 
 def test_a_file_of_a_day_without_session_is_not_read(market):

@@ -1,7 +1,7 @@
 """Date rules, time rules and the order of events. Expected dates are read off the calendar of 2013 by hand."""
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +10,8 @@ from minilean.calendar import MarketCalendar
 from minilean.enums import DayOfWeek
 from minilean.errors import NotInHost
 from minilean.schedule import DateRules, Schedule, TimeRules
+from minilean.system import ArgumentOutOfRangeException
+from minilean.views.calendars import TimeZone, TimeZones
 from tests.minilean.tiny_market import PARITY
 
 NOW = datetime(2013, 6, 3, 9, 15)
@@ -95,6 +97,15 @@ def test_every_wednesday_includes_holidays(rules):
     assert days(rules.every(DayOfWeek.WEDNESDAY), "2013-12-18", "2014-01-08") == ["12-18", "12-25", "01-01", "01-08"]
     two = rules.every(DayOfWeek.SUNDAY, DayOfWeek.MONDAY)
     assert days(two, "2013-06-01", "2013-06-10") == ["06-02", "06-03", "06-09", "06-10"]
+    listed = rules.every([DayOfWeek.SUNDAY, DayOfWeek.MONDAY])
+    assert (listed.name, days(listed, "2013-06-01", "2013-06-03")) == (two.name, ["06-02", "06-03"])
+
+
+def test_a_day_of_the_year_in_which_a_run_begins_counts_only_from_january_on(rules):
+    rule = rules.year_start("SPY", 200)
+    assert days(rule, "2013-02-01", "2014-12-31") == ["10-17", "10-17"]
+    assert days(rule, "2013-02-02", "2014-12-31") == ["10-17"]
+    assert days(rules.year_end("SPY", 50), "2013-06-03", "2013-12-31") == ["10-18"]
 
 
 def test_every_day_means_sessions_with_a_symbol(rules):
@@ -106,6 +117,7 @@ def test_single_days_are_named_by_numbers_or_dates(rules):
     assert days(rules.on(2013, 7, 4), "2013-06-01", "2013-07-31") == ["07-04"]
     both = rules.on(datetime(2013, 7, 5, 12), date(2013, 6, 4))
     assert days(both, "2013-06-01", "2013-07-31") == ["06-04", "07-05"]
+    assert days(rules.on([date(2013, 7, 5)]), "2013-06-01", "2013-07-31") == ["07-05"]
     assert days(rules.on(2013, 7, 4), "2013-07-05", "2013-07-31") == []
     assert days(rules.today, "2013-06-01", "2013-07-31") == ["06-03"]
     assert days(rules.tomorrow, "2013-06-01", "2013-07-31") == ["06-04"]
@@ -123,7 +135,7 @@ def test_single_days_are_named_by_numbers_or_dates(rules):
     ],
 )
 def test_an_offset_beyond_the_period_is_refused(rules, name, arguments, largest):
-    with pytest.raises(ValueError, match=f"Offset must be between 0 and {largest}"):
+    with pytest.raises(ArgumentOutOfRangeException, match=f"Offset must be between 0 and {largest}"):
         getattr(rules, name)(*arguments)
 
 
@@ -140,6 +152,14 @@ def test_an_offset_beyond_the_period_is_refused(rules, name, arguments, largest)
         (lambda t: t.after_market_open("SPY", 0.5), "2013-06-03", "09:30:30"),
         (lambda t: t.at(10, 15), "2013-07-04", "10:15"),
         (lambda t: t.at(10, 15, 20), "2013-07-04", "10:15:20"),
+        (lambda t: t.at(10, 15, TimeZones.NEW_YORK), "2013-07-04", "10:15"),
+        (lambda t: t.at(10, 15, 20, TimeZones.NEW_YORK), "2013-07-04", "10:15:20"),
+        (lambda t: t.at(timedelta(hours=10.25)), "2013-07-04", "10:15"),
+        (lambda t: t.at(timedelta(hours=10.25), TimeZones.NEW_YORK), "2013-07-04", "10:15"),
+        (lambda t: t.before_market_open(30), "2013-06-03", "09:00"),
+        (lambda t: t.after_market_open(minutes_after_open=30), "2013-06-03", "10:00"),
+        (lambda t: t.before_market_close(10), "2013-07-03", "12:50"),
+        (lambda t: t.after_market_close(), "2013-07-03", "13:00"),
         (lambda t: t.midnight, "2013-06-08", "00:00"),
         (lambda t: t.noon, "2013-06-08", "12:00"),
         (lambda t: t.now, "2013-06-08", "09:15"),
@@ -156,9 +176,22 @@ def test_opens_and_closes_have_no_moment_on_days_without_session(times, name):
     assert getattr(times, name)("SPY", 5).moment(date(2013, 7, 4)) is None
 
 
-def test_extended_hours_are_refused_by_name(times):
-    with pytest.raises(NotInHost, match="extended_market_open=True is part of LEAN"):
-        times.after_market_open("SPY", 0, True)
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        (lambda t: t.after_market_open("SPY", 0, True), "extended_market_open=True"),
+        (lambda t: t.after_market_open(0, True), "extended_market_open=True"),
+        (lambda t: t.at(10, 15, TimeZone("Asia/Tokyo")), r"time_rules\.at\(\.\.\., Asia/Tokyo\)"),
+    ],
+)
+def test_extended_hours_and_other_time_zones_are_refused_by_name(times, rule, name):
+    with pytest.raises(NotInHost, match=f"{name} is part of LEAN"):
+        rule(times)
+
+
+def test_a_moment_without_a_symbol_is_named_without_one(times):
+    assert times.before_market_open(30).name == "30 min before MarketOpen"
+    assert times.before_market_open("SPY", 30).name == "SPY: 30 min before MarketOpen"
 
 
 def test_a_rule_tells_which_symbol_it_was_given(calendar):

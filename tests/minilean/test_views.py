@@ -1,6 +1,5 @@
 """What an algorithm is handed: the texts, types and rules of LEAN's objects beyond what the recording shows."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -11,26 +10,11 @@ from minilean.algorithm import PortfolioTarget, QCAlgorithm
 from minilean.enums import DataNormalizationMode, OrderStatus, Resolution
 from minilean.history import TradeBar
 from minilean.symbols import Symbol
-from minilean.system import InvalidOperationException, KeyNotFoundException
+from minilean.system import ArgumentException, InvalidOperationException, KeyNotFoundException
+from tests.minilean.tiny_market import asked
 
 DAILY = Resolution.DAILY
 MORNING = "2013-06-05 09:00"
-
-
-def asked(market: Any, call: Callable[[Any], Any], moment: str = MORNING, **settings: Any) -> Any:
-    """What a call gives, or raises, in an algorithm that holds AAA."""
-    market.stock("AAA")
-    answers: list[Any] = []
-
-    def ask(algorithm: Any) -> None:
-        try:
-            answers.append(call(algorithm))
-        except Exception as error:
-            answers.append(error)
-
-    market.run({moment: ask}, **({"tickers": ("AAA",)} | settings))
-    (answer,) = answers
-    return answer
 
 
 # --- collections
@@ -117,6 +101,47 @@ def test_a_text_is_understood_by_the_tickers_that_were_added_and_by_identifiers(
         return [*there, str(a.symbol("aaa")), a.symbol(sid) == sid]
 
     assert asked(market, look, universe_of=lambda rows: [r.symbol for r in rows]) == [False, True, True, "AAA", True]
+
+
+@pytest.mark.parametrize(
+    ("volumes", "seen"),
+    [
+        ((900, 500, 300, 0), 300),
+        ((900, 500, 0, 0), 500),
+        ((900, 700, 0, 0), 700),  # of May 31, from which the first price comes
+        ((900, 0, 0, 0), 0),  # LEAN has never seen the bar of May 30
+    ],
+)
+def test_the_volume_is_that_of_the_last_bar_in_which_anybody_traded(market, volumes, seen):
+    market.stock("AAA")
+    days = ("20130530", "20130531", "20130603", "20130604")
+    bars = [(f"{day} 00:00", *[1_000_000] * 4, volume) for day, volume in zip(days, volumes, strict=True)]
+    market.zip("daily", "AAA", bars)
+    found: list[float] = []
+    market.run({MORNING: lambda a: found.append(a.securities["AAA"].volume)}, tickers=("AAA",))
+    assert found == [seen]
+
+
+def test_the_leverage_of_a_security_can_be_set(market):
+    def lever(a: Any) -> list[Any]:
+        with pytest.raises(ArgumentException, match=r"Leverage must be greater than or equal to 1\."):
+            a.securities["AAA"].set_leverage(0.5)
+        a.securities["AAA"].set_leverage(4)
+        return [a.securities["AAA"].leverage, a.market_on_open_order("AAA", 3900).status]
+
+    assert asked(market, lever) == [4, OrderStatus.SUBMITTED]
+
+
+def test_an_order_is_what_it_was_when_it_was_asked_for_while_its_ticket_goes_on(market):
+    market.stock("AAA")
+    kept: list[Any] = []
+
+    def buy(a: Any) -> None:
+        ticket = a.market_on_open_order("AAA", 1)
+        kept.extend([ticket, a.transactions.get_order_by_id(ticket.order_id), *a.transactions.get_open_orders()])
+
+    market.run({MORNING: buy}, tickers=("AAA",))
+    assert [entry.status for entry in kept] == [OrderStatus.FILLED, OrderStatus.SUBMITTED, OrderStatus.SUBMITTED]
 
 
 def test_symbol_create_takes_the_ticker_of_today(market):

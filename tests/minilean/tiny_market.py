@@ -205,6 +205,22 @@ def engine_on(
     return Engine(algorithm, DataFolder(folder), ObjectStore(folder / "storage"), {}, on_log=on_log)
 
 
+def asked(market: TinyMarket, call: Callable[[Any], Any], moment: str = "2013-06-05 09:00", **settings: Any) -> Any:
+    """What a call gives, or raises, in an algorithm that is subscribed to AAA."""
+    market.stock("AAA")
+    answers: list[Any] = []
+
+    def ask(algorithm: Any) -> None:
+        try:
+            answers.append(call(algorithm))
+        except Exception as error:
+            answers.append(error)
+
+    market.run({moment: ask}, **({"tickers": ("AAA",)} | settings))
+    (answer,) = answers
+    return answer
+
+
 def utc(text: str, hours: int = 4) -> datetime:
     """Naive UTC of a New York time; four hours behind in summer."""
     return datetime.fromisoformat(text) + timedelta(hours=hours)

@@ -16,6 +16,7 @@ from minilean.data import DataFolder
 from minilean.decimals import EXACT, ZERO
 from minilean.enums import OrderStatus, OrderType
 from minilean.orders import Order, OrderEvent
+from minilean.portfolio import Positions
 from minilean.results import Recorder
 from minilean.securities import Security
 from minilean.symbols import SecurityIdentifier, Symbol
@@ -69,6 +70,9 @@ class Account:
 
     def active(self) -> list[Security]:
         return self.members
+
+    def positions(self) -> Positions:
+        return Positions.of([stock for stock in self.members if stock.quantity])
 
     def trade(self, stock: Security, quantity: int, price: str, when: datetime, fee: str | None = "1") -> OrderEvent:
         """Fill an order at once and tell the recorder."""

@@ -88,14 +88,20 @@ def test_order_events_have_the_fields_of_lean_in_its_order(make_security):
     assert "orderFeeAmount" not in second
 
 
-def test_the_main_file_has_the_blocks_of_lean_and_two_spaces_a_level(account, make_security, tmp_path):
+@pytest.fixture
+def after_a_trade(account, make_security):
+    """An account that has bought and sold, and is done."""
     stock = make_security("AAA")
     account.members.append(stock)
     account.recorder.midnight(START)
     account.trade(stock, 10, "20", START + timedelta(hours=16))
     account.trade(stock, -10, "21.5", START + timedelta(hours=40))
     account.recorder.finish(START + timedelta(hours=40), daily=START + timedelta(hours=40))
-    found = account.results(tmp_path)
+    return account
+
+
+def test_the_main_file_has_the_blocks_of_lean_and_two_spaces_a_level(after_a_trade, tmp_path):
+    found = after_a_trade.results(tmp_path)
     assert list(found) == [
         "rollingWindow",
         "charts",
@@ -117,14 +123,8 @@ def test_the_main_file_has_the_blocks_of_lean_and_two_spaces_a_level(account, ma
     assert before + after == json.dumps(found, indent=2)
 
 
-def test_the_summary_file_has_one_series_and_no_trades(account, make_security, tmp_path):
-    stock = make_security("AAA")
-    account.members.append(stock)
-    account.recorder.midnight(START)
-    account.trade(stock, 10, "20", START + timedelta(hours=16))
-    account.trade(stock, -10, "21", START + timedelta(hours=40))
-    account.recorder.finish(START + timedelta(hours=40), daily=START + timedelta(hours=40))
-    main = account.results(tmp_path)
+def test_the_summary_file_has_one_series_and_no_trades(after_a_trade, tmp_path):
+    main = after_a_trade.results(tmp_path)
     brief = json.loads((tmp_path / "test-summary.json").read_text(encoding="utf-8"))
     assert list(brief) == [
         "rollingWindow",

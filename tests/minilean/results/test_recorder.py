@@ -281,4 +281,11 @@ def test_the_same_run_writes_the_same_bytes(open_account, make_security, tmp_pat
         account.results(tmp_path / name)
         written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert written[0] == written[1]
-    assert sorted(written[0]) == ["test-log.txt", "test-order-events.json", "test-summary.json", "test.json"]
+    assert sorted(written[0]) == [
+        "config",
+        "log.txt",
+        "test-log.txt",
+        "test-order-events.json",
+        "test-summary.json",
+        "test.json",
+    ]
