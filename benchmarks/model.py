@@ -153,7 +153,7 @@ def distances(backbone: str, precision: str, stocks: int, options: dict[str, Any
     for block, seen in zip(learner.policy.encoder.block, batches, strict=True):
         block.layer[1].DenseReluDense.wi.register_forward_hook(lambda _, __, z, seen=seen: seen.append(z.cpu() > 0))
     fell_back = learner.learn(returns).fallbacks
-    sides = torch.stack([torch.cat(seen)[-stocks:] for seen in batches], dim=1)  # (N, layers, L, d_ff)
+    sides = [torch.cat(seen)[-stocks:] for seen in batches]  # by layer (N, L, d_ff), of the last (N, 1, d_ff)
 
     reference = _learner(backbone, "fp32", {"device": "cpu"}).policy.encoder
     inputs = torch.tensor(market.features).double()
@@ -165,7 +165,7 @@ def distances(backbone: str, precision: str, stocks: int, options: dict[str, Any
 
     error = np.abs(weights - objective.weights(scores.detach()).numpy())
     result = {"weights": float(error.max()) * stocks, "traded": float(error.sum()) / 2, "fell_back": fell_back}
-    for suffix, chosen in {"": [None] * stocks, "_sides": sides}.items():
+    for suffix, chosen in {"": [None] * stocks, "_sides": zip(*sides, strict=True)}.items():
         for exact in doubles.values():
             exact.grad = None
         for features, into, side in zip(inputs, slope, chosen, strict=True):  # a stock at a time: fp64 takes room
@@ -180,11 +180,13 @@ def distances(backbone: str, precision: str, stocks: int, options: dict[str, Any
 def _exact_score(encoder: Any, trained: dict[str, Any], features: Any, sides: Any = None) -> Any:
     """The score of one stock, features (L, F), as T5's formulas have it, in the type of `features`, adapters merged.
 
-    sides: (layers, L, d_ff) bool, True where a ReLU lets its input through, in place of the input's own sign.
+    sides: by layer, bool (L, d_ff), or (1, d_ff) for the last session alone: True where a ReLU lets its input through,
+        in place of the input's own sign.
 
     Written out because transformers' own code works in fp32 in places.
     """
     import torch
+    from transformers.models.t5.modeling_t5 import T5Attention
 
     def matrix(name: str) -> Any:
         linear = encoder.get_submodule(name)
@@ -199,7 +201,13 @@ def _exact_score(encoder: Any, trained: dict[str, Any], features: Any, sides: An
         return (steps @ matrix(name).T).unflatten(-1, (encoder.config.num_heads, -1)).transpose(0, 1)  # (H, L, D/H)
 
     length = len(features)
-    bias = encoder.block[0].layer[0].SelfAttention.compute_bias(length, length)[0].to(features)  # (H, L, L)
+    config, session = encoder.config, torch.arange(length)
+    bucket = T5Attention._relative_position_bucket(
+        session - session[:, None],
+        num_buckets=config.relative_attention_num_buckets,
+        max_distance=config.relative_attention_max_distance,
+    )
+    bias = encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.to(features).T[:, bucket]  # (H, L, L)
     steps = features @ trained["projection.weight"].T + trained["projection.bias"]  # (L, F) -> (L, D)
     for i, block in enumerate(encoder.block):
         attention = f"block.{i}.layer.0.SelfAttention"
@@ -210,7 +218,9 @@ def _exact_score(encoder: Any, trained: dict[str, Any], features: Any, sides: An
         normed = norm(steps, block.layer[1].layer_norm)
         dense = f"block.{i}.layer.1.DenseReluDense"
         wide = normed @ matrix(f"{dense}.wi").T  # (L, d_ff)
-        passes = wide > 0 if sides is None else sides[i]
+        passes = wide > 0
+        if sides is not None:
+            passes[-len(sides[i]) :] = sides[i]
         steps = steps + (wide * passes) @ matrix(f"{dense}.wo").T
     return (norm(steps, encoder.final_layer_norm)[-1] @ trained["head.weight"].T).squeeze()
 
@@ -252,11 +262,11 @@ def _obvious(backbone: str, features: Any, returns: Any) -> tuple[Callable[[], A
 
 
 def _learner(backbone: str, precision: str, options: dict[str, Any]) -> Any:
-    from model.learner import OnlineLearner
-    from settings import LearningSettings, ModelSettings
+    from model import make_allocator
+    from settings import ModelSettings, Settings
 
-    model = ModelSettings(backbone, LORA_R, LORA_ALPHA, precision=precision, **options)
-    return OnlineLearner(model, LearningSettings(), n_features=INDICATORS, seed=1)
+    model = ModelSettings(backbone=backbone, lora_r=LORA_R, lora_alpha=LORA_ALPHA, precision=precision, **options)
+    return make_allocator(Settings(model=model), n_features=INDICATORS)
 
 
 def _market(stocks: int) -> Any:
@@ -271,11 +281,14 @@ def _market(stocks: int) -> Any:
 
 
 def _forward_operations(encoder: Any, stocks: int) -> float:
-    """Floating-point operations of the frozen maps and the attention in one pass; adapters and norms are left out."""
+    """Floating-point operations of the frozen maps and the attention that the last sessions' hidden states need: of the
+    last layer the keys and values of all sessions, the rest of one. Adapters and norms are left out."""
     config = encoder.config
     width, inner = config.d_model, config.num_heads * config.d_kv
-    matrices = 4 * width * inner + 2 * width * config.d_ff
-    return 2.0 * stocks * SESSIONS * config.num_layers * (matrices + 2 * SESSIONS * inner)
+    keys_values = 2 * width * inner
+    rest = 2 * width * inner + 2 * width * config.d_ff + 2 * SESSIONS * inner
+    by_stock = config.num_layers * SESSIONS * keys_values + ((config.num_layers - 1) * SESSIONS + 1) * rest
+    return 2.0 * stocks * by_stock
 
 
 def _matmul_peak(dtype: Any, device: Any) -> float:

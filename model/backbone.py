@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Stack
 
+from model.encoder import AdaptedLinear, Encoder
+
 TINY_RANDOM = "tiny-random"
 ADAPTED = ["q", "k", "v", "o"]  # the attention's linear maps, as T5 names them
 
@@ -34,16 +36,14 @@ class BackboneError(RuntimeError):
     """A backbone that cannot be found or read; the message says which names would work."""
 
 
-def load(name: str, dtype: torch.dtype, device: torch.device) -> T5Stack:
-    """The encoder of a T5 checkpoint, frozen, without dropout.
+def load(name: str, dtype: torch.dtype, device: torch.device) -> Encoder:
+    """The encoder of a T5 checkpoint, frozen.
 
     name: a repository on the Hugging Face hub (`amazon/chronos-t5-large`), whose local cache is looked at first; a
         folder with config.json and safetensors; or `tiny-random`, two small layers from a fixed seed: a control
         without any pretrained knowledge that needs no download.
     dtype: type of the large matrices. Layer norms and the relative position bias stay in fp32, and so does `wo` under
-        fp16, where its sums overflow. A linear map casts its input to its own type, so the residual stream,
-        which starts in fp32, stays there.
-    Returns a module with `forward(inputs_embeds=(N, L, D)) -> .last_hidden_state (N, L, D)` and `config.d_model` = D.
+        fp16, where its sums overflow.
     Its frozen tensors are those of every other encoder that this process has of this name, type and device.
     Raises BackboneError where the checkpoint is missing, is not a T5, or is broken.
     """
@@ -57,10 +57,6 @@ def load(name: str, dtype: torch.dtype, device: torch.device) -> T5Stack:
             weight = _in_use[place] = nn.Parameter(tensor, requires_grad=False)
         owner, _, leaf = key.rpartition(".")
         setattr(encoder.get_submodule(owner), leaf, weight)
-    for module in encoder.modules():
-        if isinstance(module, nn.Linear):
-            module.register_forward_pre_hook(_cast_input)
-    encoder.eval()  # type: ignore[no-untyped-call]
     return encoder
 
 
@@ -69,7 +65,7 @@ def n_parameters(name: str) -> int:
     return sum(empty.numel() for empty in _architecture(_open(name)[0]).parameters())
 
 
-def add_adapters(encoder: T5Stack, *, r: int, alpha: int, use_rslora: bool, use_dora: bool) -> None:
+def add_adapters(encoder: Encoder, *, r: int, alpha: int, use_rslora: bool, use_dora: bool) -> None:
     """Put LoRA adapters of rank r beside q, k, v and o of every layer, in place.
 
     use_rslora: scale by alpha / sqrt(r) instead of alpha / r (rank-stabilised LoRA, arXiv:2312.03732).
@@ -87,13 +83,13 @@ def add_adapters(encoder: T5Stack, *, r: int, alpha: int, use_rslora: bool, use_
         lora_dropout=0.0,
         bias="none",
     )
+    lora._register_custom_module({nn.Linear: AdaptedLinear})  # peft's documented way to a layer of one's own
     inject_adapter_in_model(lora, encoder, low_cpu_mem_usage=True)
 
 
-def _architecture(config: T5Config) -> T5Stack:
+def _architecture(config: T5Config) -> Encoder:
     with torch.device("meta"):  # shapes, no memory
-        encoder: T5Stack = T5Stack(config)  # type: ignore[no-untyped-call]
-    return encoder
+        return Encoder(config)
 
 
 def _checked(read: Reader, key: str, name: str, shape: torch.Size) -> Tensor:
@@ -115,14 +111,8 @@ def _kept_type(key: str, dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if wo_overflows or small else dtype
 
 
-def _cast_input(linear: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-    assert isinstance(linear.weight, Tensor)
-    return (inputs[0].to(linear.weight.dtype),)
-
-
 def _encoder_config(config: dict[str, Any]) -> T5Config:
-    # Without dropout even in training mode: the same network decides and learns.
-    config = config | {"is_encoder_decoder": False, "use_cache": False, "dropout_rate": 0.0}
+    config = config | {"is_encoder_decoder": False, "use_cache": False}
     return T5Config(**config)  # type: ignore[no-untyped-call]
 
 
@@ -144,6 +134,11 @@ def _checkpoint(name: str) -> tuple[T5Config, Reader]:
         config = json.loads(_file(name, "config.json").read_text())
         if config.get("model_type") != "t5":
             raise BackboneError(f"backbone {name!r} is of model type {config.get('model_type')!r}: only T5 will do")
+        if config.get("feed_forward_proj", "relu") != "relu":
+            raise BackboneError(
+                f"backbone {name!r} has feed-forward layers of kind {config['feed_forward_proj']!r}: only those of "
+                "Chronos-T5, 'relu', will do"
+            )
         paths = _paths_by_tensor(name)
     except (OSError, ValueError, KeyError, SafetensorError) as error:  # the hub's own errors are among the first two
         if Path(name).is_dir():

@@ -113,35 +113,47 @@ def widened(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def watched(model: nn.Module) -> Iterator[None]:
-    """Raises NonFiniteError on leaving where a layer with weights of its own has put out a number that is not finite.
+    """Raises NonFiniteError on leaving where a layer with weights, its own or an adapted one's, has put out a number
+    that is not finite.
 
-    That is every place where one can arise unseen: an infinity in an attention score or in the residual stream reaches
-    such a layer as NaN, and only a ReLU hides one (-inf), right after the layer whose output is looked at. An attention
-    score of -inf is right: its weight is 0 in fp32 as well.
+    That is every place where one can arise unseen: an infinity in an adapter's narrow product, an attention score or
+    the residual stream reaches such a layer as NaN, and only a ReLU hides one (-inf), right after the layer whose
+    output is looked at. An attention score of -inf is right: its weight is 0 in fp32 as well.
     """
-    layers = {n: layer for n, layer in model.named_modules() if any(True for _ in layer.parameters(recurse=False))}
+    layers = {
+        name: layer
+        for name, layer in model.named_modules()
+        if hasattr(layer, "base_layer") or any(True for _ in layer.parameters(recurse=False))
+        if not name.endswith(".base_layer")  # whose output is in that of the adapted layer around it
+    }
     device = next(model.parameters()).device
     # In one place made beforehand: small tensors made between large ones would keep the heap from closing its gaps.
     totals = torch.zeros(len(layers), device=device)
 
-    def watch(total: Tensor) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+    called: dict[str, None] = {}  # an ordered set: the first place is the cause, what follows are consequences
+
+    def watch(name: str, total: Tensor) -> Callable[[nn.Module, Any, Tensor | tuple[Tensor, ...]], None]:
+        def hook(layer: nn.Module, inputs: Any, output: Tensor | tuple[Tensor, ...]) -> None:
+            output = output[0] if isinstance(output, tuple) else output
             # One pass, no copy, no wait for the device: the sum, which is accumulated in fp32, is finite exactly where
             # every number is. Only that of fp16 can be beyond its own type.
             total.add_(output.detach().sum(dtype=torch.float32 if output.dtype == torch.float16 else None))
+            called.setdefault(name)
 
         return hook
 
     hooks = [
-        layer.register_forward_hook(watch(total)) for layer, total in zip(layers.values(), totals.unbind(), strict=True)
+        layer.register_forward_hook(watch(name, total))
+        for (name, layer), total in zip(layers.items(), totals.unbind(), strict=True)
     ]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
-    for name, finite in zip(layers, totals.isfinite().tolist(), strict=True):  # the only wait
-        if not finite:
+    finite = dict(zip(layers, totals.isfinite().tolist(), strict=True))  # the only wait
+    for name in called:
+        if not finite[name]:
             raise NonFiniteError(f"non-finite activation at {name}")
 
 

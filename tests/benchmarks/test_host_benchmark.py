@@ -25,7 +25,7 @@ def numbers(demo_market: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 def test_the_report_has_time_memory_and_ratio(numbers: dict[str, Any]) -> None:
-    assert set(numbers) == {"seconds", "peak_mb", "ratio_bt", "engines", "breakdown"}
+    assert set(numbers) == {"seconds", "peak_mb", "ratio_bt", "engines", "breakdown", "scaling"}
     assert numbers["seconds"] > 0
     assert numbers["peak_mb"] > 10  # a Python with pandas in it: the unit is MB
     assert numbers["engines"]["minilean"]["seconds"] == numbers["seconds"]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from model import Market, State
+from model import Allocator, Market, State, make_allocator
 from model.learner import OnlineLearner
-from settings import LearningSettings, ModelSettings
+from settings import LearningSettings, ModelSettings, RunSettings, Settings
 
-N, L, F = 12, 5, 3
+N, L, F, T = 12, 5, 3, 60
 
 CHRONOS_CONFIG = {
     "tokenizer_class": "MeanScaleUniformBins",
@@ -48,20 +48,24 @@ def make_market() -> Callable[..., Market]:
     def make(seed: int = 0, n: int = N, tradable: object = True) -> Market:
         features = np.random.default_rng(seed).uniform(-1, 1, (n, L, F))
         mask = np.broadcast_to(np.array(tradable), n)
-        return Market(datetime(2010, 1, 4, 9), tuple(f"S{i}" for i in range(n)), features, mask)
+        draw = np.random.default_rng(seed + 1000)
+        past = draw.normal(0, 0.01, (1, T)) + draw.normal(0, 0.02, (n, T)) * draw.uniform(0.5, 1.5, (n, 1))
+        return Market(
+            datetime(2010, 1, 4, 9), tuple(f"S{i}" for i in range(n)), features, mask, draw.uniform(1, 9, n), past
+        )
 
     return make
 
 
 @pytest.fixture(scope="session")
-def make_learner() -> Callable[..., OnlineLearner]:
-    def make(seed: int = 1, n_features: int = F, **chosen: object) -> OnlineLearner:
+def make_learner() -> Callable[..., Allocator]:
+    def make(seed: int = 1, n_features: int = F, **chosen: object) -> Allocator:
         """chosen: settings of the model and of learning, by name."""
         names = {field.name for field in dataclasses.fields(ModelSettings)}
         defaults = {"backbone": "tiny-random", "device": "cpu", "precision": "fp32"}
         model = ModelSettings(**(defaults | {name: value for name, value in chosen.items() if name in names}))
         learning = LearningSettings(**{name: value for name, value in chosen.items() if name not in names})
-        return OnlineLearner(model, learning, n_features=n_features, seed=seed)
+        return make_allocator(Settings(RunSettings(seed=seed), model=model, learning=learning), n_features=n_features)
 
     return make
 

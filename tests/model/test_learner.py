@@ -94,7 +94,7 @@ def test_how_many_stocks_pass_at_a_time_changes_nothing(make_learner, make_marke
     sizes = []
     parts.policy.projection.register_forward_hook(lambda layer, inputs, output: sizes.append(len(output)))
     assert parts.learn(RETURNS).drift == 0
-    assert sum(sizes) == N - 1
+    assert sum(sizes) == 2 * (N - 1)  # the step's own pass, and the one that measures how far it went
     assert max(sizes) <= micro_batch
     for name, parameter in parts.policy.trainable().items():
         other = whole.policy.trainable()[name].grad
@@ -151,6 +151,9 @@ def test_gradients_and_step_agree_with_the_obvious_code(
     make_learner, make_market, unsettle, chronos_folder, options
 ) -> None:
     learner = unsettle(make_learner(backbone=str(chronos_folder), lora_r=4, micro_batch=5, **options))
+    with torch.no_grad():  # still strong; with those of `unsettle` peft's own fp32 is 8e-5 from its fp64
+        for name, parameter in learner.policy.trainable().items():
+            parameter *= 0.1 if ".lora_B." in name else 1
     market = make_market()
     model = get_peft_model(
         T5EncoderModel.from_pretrained(chronos_folder),
