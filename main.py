@@ -16,6 +16,7 @@ from model.statestore import StateError, StateStore
 from settings import Settings
 
 LEAD = 30  # minutes before the open at which a month is decided
+LEAST_TARGET = 1e-9  # LEAN passes over targets below 1e-10 and leaves their positions; what is not listed is sold
 LAST_CALL = 5  # minutes before the open at which a live run tries again
 # LEAN counts back in whole days from the last close, so that after an early close fewer sessions come than are asked
 # for, down to five for six: requests are generous, and what is not needed is not looked at.
@@ -188,7 +189,7 @@ class OnlinePortfolio(QCAlgorithm):
 
         The first time after a restart only what the run before has not: no order is open, the position is as it was.
         """
-        targets = {s: weight for s, weight in self._open.items() if weight > 0 and s in self.securities}
+        targets = {s: weight for s, weight in self._open.items() if weight > LEAST_TARGET and s in self.securities}
         if self._resumed:
             held = {pair.key: pair.value.quantity for pair in self.portfolio if pair.value.invested}
             on_order = {order.symbol for order in self.transactions.get_open_orders()}
@@ -322,7 +323,7 @@ class OnlinePortfolio(QCAlgorithm):
             arrived.update(history[recent].index.get_level_values("symbol"))
         # Live, bars come one by one: on the evening itself a missing one may be late; the next morning there is none.
         is_evening = self.live_mode and self.time.date() == last
-        held = [self._etf, *(s for s, weight in self._open.items() if weight > 0)]
+        held = [self._etf, *(s for s, weight in self._open.items() if weight > LEAST_TARGET)]
         late = is_evening and any(s not in arrived for s in held if self._is_alive(s))
         if late or not arrived:
             self._log_once("bars", f"the bars of {last} are not here yet: learning waits for them")

@@ -179,3 +179,21 @@ def test_a_backbone_that_cannot_be_had_is_named_with_those_that_work_offline(run
     assert "amazon/chronos-t5-large" in run.failure.message
     assert "tiny-random" in run.failure.message
     assert not run.engine.brokerage.orders
+
+
+def test_a_weight_too_small_for_lean_is_sold_and_not_passed_over(run_strategy, demo_market, monkeypatch):
+    """Of weights down to 1e-22, which a softmax gives, LEAN keeps the old positions beside the new ones."""
+    from model.baselines import RULES
+
+    def turning(market):
+        weights = RULES["cap"](market)
+        if market.instant.month > 1:
+            weights = np.where(np.arange(len(weights)) % 2, weights, weights * 1e-20)
+        return weights / weights.sum()
+
+    monkeypatch.setitem(RULES, "equal", turning)
+    run = run_strategy(demo_market, start="2011-01-03", end="2011-03-31", allocator="equal")
+    assert run.failure is None
+    assert not [line for line in run.lines if "skipped" in line]
+    exposure = 1 - float(run.engine.portfolio.cash / run.engine.portfolio.total_value())
+    assert 0.9 < exposure <= 1
