@@ -248,6 +248,8 @@ def _parse(name: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
         raise SettingsError(f"{name} = {text!r} is not one of {', '.join(choices)}")
     if kind is float and not math.isfinite(value):
         raise SettingsError(f"{name} = {text} is not finite")
+    if kind in (int, float) and abs(value) >= 2**63:
+        raise SettingsError(f"{name} = {text} is too large")
     if (low is not None and value < low) or (high is not None and value > high):
         raise SettingsError(f"{name} = {text} is out of range: it must be {_range(low, high)}")
     return value

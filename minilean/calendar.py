@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -79,11 +80,14 @@ class MarketCalendar:
             entry = content["entries"][_ENTRY]
             holidays = {_us_date(text) for text in entry.get("holidays") or ()}
             early, late = (
-                {_us_date(day): time.fromisoformat(text) for day, text in (entry.get(name) or {}).items()}
+                {_us_date(day): _time(text) for day, text in (entry.get(name) or {}).items()}
                 for name in ("earlyCloses", "lateOpens")
             )
             weekdays = {number for number, name in enumerate(_WEEKDAYS) if _has_session(entry.get(name) or ())}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            for day in early | late:
+                if late.get(day, OPEN) >= early.get(day, CLOSE):
+                    raise ValueError(f"the session of {day} ends before it begins")
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
             what = f"{type(error).__name__} {error}"
             raise DataError(f"{path} has no usable entry {_ENTRY} ({what}): copy it from another folder") from None
         return cls(holidays, early, weekdays, late)
@@ -157,6 +161,13 @@ def _has_session(segments: Iterable[Mapping[str, str]]) -> bool:
     if found and found != [(f"{OPEN}", f"{CLOSE}")]:
         raise ValueError(f"sessions are {OPEN} to {CLOSE}, not {found}")
     return bool(found)
+
+
+def _time(text: str) -> time:
+    """HH:mm or HH:mm:ss; Python's ISO formats have time zones, and 13, which LEAN takes for days."""
+    if not re.fullmatch("[0-9]{2}:[0-9]{2}(:[0-9]{2})?", text):
+        raise ValueError(f"{text!r} is not a time HH:mm:ss")
+    return time.fromisoformat(text)
 
 
 def _us_date(text: str) -> date:

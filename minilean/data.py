@@ -32,7 +32,7 @@ from minilean.formats import (
     read_interest_rates,
     read_map_file,
 )
-from minilean.symbols import SecurityIdentifier, Symbol, unmapped
+from minilean.symbols import SecurityIdentifier, Symbol, is_ticker, unmapped
 
 _PLACES = 4
 _TICK = Decimal(1).scaleb(-_PLACES)
@@ -218,7 +218,12 @@ class DataFolder:
         return unmapped(upper)
 
     def _segments(self, sid: SecurityIdentifier) -> tuple[tuple[str, date, date], ...]:
-        """(ticker, first day, last day) of a security; its first ticker throughout where there is no map file."""
+        """(ticker, first day, last day) of a security; its first ticker throughout where there is no map file.
+
+        Raises DataError where that cannot be the name of a file.
+        """
+        if not is_ticker(sid.symbol):
+            raise DataError(f"{sid.symbol!r} is no ticker: name a security of {self.folder}")
         file = self.map_file(sid)
         return file.segments() if file else ((sid.symbol, date.min, date.max),)
 

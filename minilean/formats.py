@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from minilean.decimals import plain
 from minilean.errors import DataError
-from minilean.symbols import SecurityIdentifier, Symbol
+from minilean.symbols import SecurityIdentifier, Symbol, is_ticker
 
 FAR_FUTURE = date(2050, 12, 31)
 _YEARS = (1900, 2100)
@@ -126,7 +125,7 @@ def read_map_file(path: File) -> MapFile:
     for number, cells in _lines(path):
         try:
             day, ticker = parse_date(cells[0]), cells[1].lower()
-            if not ticker or "/" in ticker or "\\" in ticker:
+            if not is_ticker(ticker):
                 raise ValueError("no ticker")
         except (ValueError, IndexError):
             raise _refusal(path, number, cells, "date,ticker,exchange") from None
@@ -162,8 +161,8 @@ def read_constituents(path: Path) -> list[Constituent]:
     for number, cells in _lines(path):
         try:
             ticker, sid, updated, *amounts = cells
-            if not ticker or len(amounts) < 3:
-                raise ValueError("too few columns")
+            if not is_ticker(ticker) or len(amounts) < 3:
+                raise ValueError("no ticker, or too few columns")
             weight, shares, value = [_decimal(cell) if cell else None for cell in amounts[:3]]
             symbol = _symbol(sid, ticker)
         except ValueError:
@@ -180,8 +179,9 @@ def read_interest_rates(path: Path) -> list[tuple[date, Decimal]]:
         if number == 1 or len(cells) < 2 or not cells[1]:
             continue
         try:
-            year, month, day = cells[0].split("-")
-            rates[parse_date(year + month + day)] = _decimal(cells[1]) / 100
+            if not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", cells[0]):
+                raise ValueError("no date")
+            rates[parse_date(cells[0].replace("-", ""))] = _decimal(cells[1]) / 100
         except ValueError:
             raise _refusal(path, number, cells, "date,rate in percent") from None
     return sorted(rates.items())
@@ -228,15 +228,18 @@ _BLANKS = bytes.maketrans(b":,\n", b"   ")
 
 
 def _as_written(raw: bytes) -> NDArray[np.int64] | None:
-    """The columns of `_numbers`, of a file of digits and the eight separators of each line; None for any other."""
+    """(T, 7) yyyyMMdd, hour, open, high, low, close, volume, of a file that has nothing but digits and the eight
+    separators of each line; None for any other."""
     if not raw.endswith(b"\n"):
         raw += b"\n"
     characters = np.frombuffer(raw, dtype=np.uint8)
     at = np.flatnonzero(characters - ord("0") > 9)  # unsigned: what comes before the digits is above them too
     if len(at) % 8:
         return None
-    lengths = np.diff(at, prepend=-1) - 1
+    lengths = (np.diff(at, prepend=-1) - 1).reshape(-1, 8)
     if not (characters[at].reshape(-1, 8) == _SEPARATORS).all() or lengths.min() < 1 or lengths.max() > 18:
+        return None
+    if (lengths[:, 0] != 8).any() or lengths[:, 1].max() > 2 or (lengths[:, 2] != 2).any():
         return None
     cells: NDArray[np.int64] = np.fromstring(raw.translate(_BLANKS), dtype=np.int64, sep=" ").reshape(-1, 8)
     table: NDArray[np.int64] = cells[:, [0, 1, 3, 4, 5, 6, 7]]
@@ -244,19 +247,11 @@ def _as_written(raw: bytes) -> NDArray[np.int64] | None:
 
 
 def _numbers(raw: bytes) -> NDArray[np.int64] | None:
-    """(T, 7) yyyyMMdd, hour, open, high, low, close, volume; None where a line is anything else."""
-    text = raw.replace(b":00", b"").replace(b" ", b",")
-    try:
-        table: NDArray[np.int64] = np.loadtxt(BytesIO(text), delimiter=",", dtype=np.int64, ndmin=2, comments=None)
-    except (ValueError, OverflowError):
-        try:  # whole numbers may be written as 1000.0
-            doubles: NDArray[np.float64] = np.loadtxt(BytesIO(text), delimiter=",", ndmin=2, comments=None)
-        except (ValueError, OverflowError):
-            return None
-        if not bool((np.abs(doubles) < 2**53).all() and (doubles == np.floor(doubles)).all()):
-            return None
-        table = doubles.astype(np.int64)
-    return table if table.shape[1] == 7 else None
+    """The same, of a file that may have blank lines, more spaces, and whole numbers that are written as 1000.0."""
+    lines = [line for line in raw.split(b"\n") if line.strip()]
+    if not all(_BAR.fullmatch(line) for line in lines):
+        return None
+    return _as_written(b"\n".join(b" ".join(re.sub(rb"\.0+", b"", line).split()) for line in lines))
 
 
 def _possible(table: NDArray[np.int64]) -> bool:

@@ -16,9 +16,15 @@ from minilean.system import InvalidOperationException
 _BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _USA_EQUITY = 1 * 100 + 1
 _CODE = re.compile(r"[0-9A-Z]{1,13}")
+_TICKER = re.compile(r"(?!\.)[ -.0-\[\]-~]{1,60}")  # printable ASCII but / and \
 _OADATE_EPOCH = date(1899, 12, 30)
 _MOST_DAYS = (date.max - _OADATE_EPOCH).days
 DEFAULT_FIRST_DATE = date(1998, 1, 2)
+
+
+def is_ticker(text: str) -> bool:
+    """Whether a file can be named by it: not where it leads to another folder, or is too long for one."""
+    return _TICKER.fullmatch(text) is not None
 
 
 @lean("QuantConnect", "SecurityIdentifier")
@@ -37,7 +43,7 @@ class SecurityIdentifier(LeanObject):
     def parse(cls, value: str) -> "SecurityIdentifier":
         ticker, _, code = value.rpartition(" ")
         days, rest = divmod(int(code, 36), 10**14) if _CODE.fullmatch(code) else (0, 0)
-        if not ticker or rest != _USA_EQUITY or days > _MOST_DAYS:
+        if not is_ticker(ticker) or rest != _USA_EQUITY or days > _MOST_DAYS:
             raise ValueError(f"{value!r} is not the identifier of a US equity, such as 'SPY R735QTJ8XC9X'")
         return cls.generate_equity(ticker, date.fromordinal(_OADATE_EPOCH.toordinal() + days))
 

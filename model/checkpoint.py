@@ -105,12 +105,17 @@ def unpack(data: bytes) -> State:
             weights = arrays["decision/weights"]
             if weights.shape != (len(market.stocks),):
                 raise ValueError(f"weights {weights.shape} for {len(market.stocks)} stocks")
+            if weights.dtype != np.float64 or not np.isfinite(weights).all():
+                raise ValueError("weights that are no finite numbers of double precision")
+            if not all(type(stock) is str for stock in market.stocks) or market.instant.tzinfo is not None:
+                raise ValueError("stocks that are no texts, or an instant with a time zone")
             decision = Decision(market, weights, bool(content["decision"]["fell_back"]))
         step, extra = content["step"], content["extra"]
         if type(step) is not int or step < 0 or not isinstance(extra, dict):
             raise ValueError("step is not a number of steps, or extra no object")
+        json.dumps(extra, allow_nan=False)  # what reads as infinite could not be saved again
         return State(kept, step, decision, extra)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"the checkpoint is intact but not of schema {schema} ({error}): use another") from error
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
+from torch.optim import AdamW
 
 from minilean.data import DataFolder
 from minilean.demo import write_demo_market
@@ -35,7 +36,7 @@ from minilean.history import History
 from minilean.live import Account, LiveEngine
 from minilean.objectstore import ObjectStore
 from minilean.project import Project
-from model import make_allocator
+from model import Baseline, make_allocator
 from model.statestore import StateStore
 from settings import Settings
 
@@ -213,7 +214,9 @@ class Session(LiveEngine):
     def _watched(self, allocator):  # type: ignore[no-untyped-def]
         """The allocator, which writes down what it decides and learns, and may not live to see it."""
         decide, learn = allocator.decide, allocator.learn
-        take_step = torch.optim.AdamW.step
+        # What changes the parameters: a rule has an update of its own, everything else AdamW.
+        learner, name = (type(allocator._method), "update") if isinstance(allocator, Baseline) else (AdamW, "step")
+        take_step = getattr(learner, name)
 
         def watched_decide(market):  # type: ignore[no-untyped-def]
             self.reach("before deciding")
@@ -231,12 +234,12 @@ class Session(LiveEngine):
             self.saving = SAVES[2]
             return report
 
-        def watched_step(optimizer, *arguments, **options):  # type: ignore[no-untyped-def]
-            taken = take_step(optimizer, *arguments, **options)
+        def watched_step(*arguments, **options):  # type: ignore[no-untyped-def]
+            taken = take_step(*arguments, **options)
             self.reach("while learning")
             return taken
 
-        torch.optim.AdamW.step = watched_step  # type: ignore[method-assign]
+        setattr(learner, name, watched_step)
         allocator.decide, allocator.learn = watched_decide, watched_learn
         return allocator
 

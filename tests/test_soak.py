@@ -30,6 +30,16 @@ def test_a_year_of_kills_and_faults_ends_bit_identical_to_the_quiet_one(demo_mar
     assert [moment[:7] for moment in sorted(killed)] == [f"2011-{month:02d}" for month in range(1, 13)]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["eg", "ons"])
+def test_a_rule_that_learns_is_killed_while_it_learns_and_ends_bit_identical_too(rule, demo_market):
+    parameters = [word for pair in {**SMALL, "allocator": rule}.items() for word in ("--parameter", *pair)]
+    done = soak("--months", 4, "--seed", 12, "--begin", "2011-01-01", "--data", demo_market, *parameters)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "while learning 1" in done.stdout
+    assert done.stdout.endswith("the same to the bit\n")
+
+
 def test_a_period_that_the_data_does_not_have_is_refused_with_a_sentence(demo_market):
     done = soak("--months", 99, "--begin", "2011-01-01", "--data", demo_market)
     assert done.returncode == 1
