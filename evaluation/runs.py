@@ -255,8 +255,10 @@ def _on_ray(
             ]
             ray.init(address, runtime_env={"working_dir": str(ROOT), "excludes": others}, **quiet)
         else:
-            environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}
-            ray.init("local", num_cpus=workers, include_dashboard=False, runtime_env=environment, **quiet)
+            # Not by runtime_env: Ray would start workers through a shell, which a space in their path breaks.
+            paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+            os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, paths)))
+            ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError) as error:
         what = f"Ray does not answer at {address}" if address else "Ray does not start"
         raise RunFailed(f"{what} ({_first_line(str(error)) or type(error).__name__})") from None
