@@ -1,9 +1,12 @@
-"""Look-ups in pandas that understand tickers as LEAN's do."""
+"""pandas as LEAN changes it, and where the host takes shorter ways to its results."""
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minilean import frames
 from minilean.symbols import SYMBOLS, SecurityIdentifier, Symbol, unmapped
@@ -51,8 +54,80 @@ def test_texts_that_are_no_tickers_mean_themselves(history):
 
 def test_a_second_installation_changes_nothing(history):
     def functions() -> list[Any]:
-        return [pd.Index.get_loc, pd.DataFrame.__getitem__, pd.Index.__contains__]
+        looks_up = [pd.Index.get_loc, pd.DataFrame.__getitem__, pd.Index.__contains__]
+        return [*looks_up, pd.Series.dropna, pd.Series.notna]
 
     before = functions()
     frames.install()
     assert functions() == before
+
+
+class Named(pd.Series):
+    """A series of a kind of its own, with metadata."""
+
+    _metadata = ("unit",)
+
+    @property
+    def _constructor(self) -> type["Named"]:
+        return Named
+
+
+DAYS = pd.date_range("2018-01-01", periods=40)
+INDICES = [
+    lambda length: DAYS[:length],
+    lambda length: DAYS[:length].delete(slice(1, 3)).append(DAYS[1:3])[:length],
+    lambda length: pd.RangeIndex(5, 5 + length, name="row"),
+    lambda length: pd.Index(list("ab" * length)[:length], name="twice"),
+    lambda length: pd.MultiIndex.from_arrays([np.arange(length) // 2, np.arange(length)], names=["a", "b"]),
+]
+VALUES = [
+    st.lists(st.floats(width=32) | st.just(np.nan) | st.just(np.inf), max_size=12).map(np.array),
+    st.lists(st.floats(0, 1), max_size=12).map(lambda values: np.array(values, dtype=np.float64)),
+    st.lists(st.floats(0, 1, width=32), max_size=12).map(lambda values: np.array(values, dtype=np.float32)),
+    st.lists(st.integers(-5, 5), max_size=12).map(lambda values: np.array(values, dtype=np.int64)),
+    st.lists(st.sampled_from([None, 1.5, "x", np.nan]), max_size=12).map(lambda values: np.array(values, dtype=object)),
+    st.lists(st.sampled_from([None, 1, 2]), max_size=12).map(lambda values: pd.array(values, dtype="Int64")),
+    st.lists(st.sampled_from([None, 0.5]), max_size=12).map(lambda values: pd.array(values, dtype="Float64")),
+    st.lists(st.sampled_from([None, "2018-01-01"]), max_size=12).map(pd.to_datetime),
+]
+
+
+@given(
+    values=st.one_of(VALUES),
+    index=st.sampled_from(INDICES),
+    kind=st.sampled_from([pd.Series, Named]),
+    name=st.sampled_from([None, "close", SPY]),
+    ignoring=st.booleans(),
+)
+def test_dropna_and_notna_give_what_pandas_gives(values, index, kind, name, ignoring):
+    frames.install()
+    series = kind(values, index=index(len(values)), name=name)
+    series.attrs["source"] = "made up"
+    if not series.index.has_duplicates:
+        series = series.set_flags(allows_duplicate_labels=False)
+    if kind is Named:
+        series.unit = "USD"
+    options = {"ignore_index": True} if ignoring else {}
+    pairs = [
+        (series.dropna(**options), pd.Series.dropna.__wrapped__(series, **options)),
+        (series.notna(), pd.Series.notna.__wrapped__(series)),
+    ]
+    for ours, theirs in pairs:
+        pd.testing.assert_series_equal(ours, theirs, check_flags=True, check_freq=True, check_index_type="exact")
+        assert type(ours) is type(theirs)
+        assert ours.attrs == theirs.attrs
+        assert getattr(ours, "unit", None) == getattr(theirs, "unit", None)
+        assert not np.shares_memory(np.asarray(ours), np.asarray(series))
+
+
+def test_what_dropna_gives_can_be_changed_alone():
+    frames.install()
+    frame = pd.DataFrame({"close": [1.0, 2.0]})
+    kept = frame["close"].dropna()
+    kept.iloc[0] = 9.0
+    assert list(frame["close"]) == [1.0, 2.0]
+    column = frame["close"]
+    column.dropna(inplace=True)
+    assert list(column) == [1.0, 2.0]
+    with pytest.raises(ValueError, match="No axis named 1"):
+        column.dropna(axis=1)
