@@ -4,15 +4,19 @@ import gc
 import shlex
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from minilean.errors import AlgorithmError, HostError
+
+if TYPE_CHECKING:
+    from minilean.engine import Moment
+
+# What takes a moment to import is imported where it is used: --help and bad arguments should not wait for it.
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -60,9 +64,11 @@ def backtest(
 def _backtest(
     path: Path, data_folder: Path | None, output: Path | None, store: Path | None, overrides: dict[str, str]
 ) -> bool:
-    # What follows takes a moment to import; --help and bad arguments should not wait for it.
+    # A run makes millions of small objects and hardly a cycle: looking for cycles would take a tenth of its time.
+    gc.set_threshold(1_000_000, 50, 100)
+
     from minilean.data import DataFolder
-    from minilean.engine import Engine, Moment
+    from minilean.engine import Engine
     from minilean.objectstore import ObjectStore
     from minilean.orders import order_list_hash
     from minilean.project import Project
@@ -70,59 +76,22 @@ def _backtest(
     project = Project(path, overrides)
     data = DataFolder(data_folder or project.data_folder())
     folder = output or project.folder / "backtests" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"Running {project.main} on {data.folder}; results go to {folder}", markup=False)
-    began = time.perf_counter()
-    terminal = console.is_terminal
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[equity]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-    task = progress.add_task("", total=1.0, equity="")
-    shown = None
-
-    def on_progress(moment: Moment) -> None:
-        nonlocal shown
-        if (moment.now.year, moment.now.month) == shown:
-            return
-        if terminal:
-            progress.update(
-                task, completed=moment.fraction, description=f"{moment.now:%Y-%m}", equity=f"${moment.equity:,.0f}"
-            )
-        elif shown and moment.now.year != shown[0]:
-            spent = time.perf_counter() - began
-            left = spent / moment.fraction - spent
-            console.print(f"{shown[0]} done: equity ${moment.equity:,.0f}, {moment.fraction:.0%}, {left:.0f} s left")
-        shown = moment.now.year, moment.now.month
-
-    def on_log(when: datetime, message: str) -> None:
-        console.print(f"{when:%Y-%m-%d %H:%M:%S} {message}", markup=False)
-
-    def on_start() -> None:
-        console.print(
-            f"{engine.start} to {engine.end}, starting with ${engine.portfolio.cash:,.0f}", markup=False
-        )
-
-    # A run makes millions of small objects and hardly a cycle: looking for cycles would take a tenth of its time.
+    screen = _Terminal() if sys.stdout.isatty() else _Lines()
+    screen.print(f"Running {project.main} on {data.folder}; results go to {folder}")
+    algorithm = project.load()
     gc.freeze()
-    gc.set_threshold(1_000_000, 50, 100)
     engine = Engine(
-        project.load(),
+        algorithm,
         data,
         ObjectStore(store or project.storage_folder()),
         project.parameters,
-        on_log=on_log,
-        on_start=on_start,
-        on_progress=on_progress,
+        on_log=lambda when, message: screen.print(f"{when:%Y-%m-%d %H:%M:%S} {message}"),
+        on_start=lambda: screen.print(
+            f"{engine.start} to {engine.end}, starting with ${engine.portfolio.cash:,.0f}"
+        ),
+        on_progress=screen.progress,
     )
-    with progress if terminal else nullcontext():
+    with screen.running():
         failure = engine.run()
     recorder = engine.results()
     recorder.write(
@@ -134,13 +103,76 @@ def _backtest(
         stack_trace=failure.stack_trace if failure else "",
     )
     for name, value in recorder.statistics().items():
-        console.print(f"STATISTICS:: {name} {value}", markup=False)
-    console.print(f"STATISTICS:: OrderListHash {order_list_hash(engine.brokerage.orders)}")
-    console.print(f"{time.perf_counter() - began:.1f} s; results in {folder / engine.name}.json", markup=False)
+        screen.print(f"STATISTICS:: {name} {value}")
+    screen.print(f"STATISTICS:: OrderListHash {order_list_hash(engine.brokerage.orders)}")
+    screen.print(f"{screen.seconds():.1f} s; results in {folder / engine.name}.json")
     if failure:
         click.echo(f"Error: {failure.message.rstrip()}", err=True)
-    gc.freeze()  # all that is left goes with the process
     return failure is None
+
+
+class _Lines:
+    """What a run says where nobody looks on: its log, and a line a year."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._shown: int | None = None
+
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.perf_counter() - self._began
+
+    def print(self, text: str) -> None:
+        click.echo(text)
+
+    def running(self) -> AbstractContextManager[object]:
+        """While the run goes on."""
+        return nullcontext()
+
+    def progress(self, moment: "Moment") -> None:
+        """Called once a day."""
+        year = moment.now.year
+        if self._shown is not None and year != self._shown:
+            left = self.seconds() / moment.fraction - self.seconds()
+            self.print(f"{self._shown} done: equity ${moment.equity:,.0f}, {moment.fraction:.0%}, {left:.0f} s left")
+        self._shown = year
+
+
+class _Terminal(_Lines):
+    """The same in a terminal: a bar below the log instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich import progress
+        from rich.console import Console
+
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.TaskProgressColumn(),
+            progress.TextColumn("{task.fields[equity]}"),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("left"),
+            progress.TimeRemainingColumn(),
+            console=Console(highlight=False, soft_wrap=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=1.0, equity="")
+
+    def print(self, text: str) -> None:
+        self._bar.console.print(text, markup=False)
+
+    def running(self) -> AbstractContextManager[object]:
+        return self._bar
+
+    def progress(self, moment: "Moment") -> None:
+        month = moment.now.year * 12 + moment.now.month
+        if month != self._shown:
+            self._shown = month
+            equity = f"${moment.equity:,.0f}"
+            self._bar.update(
+                self._task, completed=moment.fraction, description=f"{moment.now:%Y-%m}", equity=equity
+            )
 
 
 @main.command()
@@ -219,6 +251,9 @@ def import_(
     is delisted that day. A list of a day without session counts for the session before. Nothing is written unless
     everything can be used; only a FOLDER that was made by this command is replaced, whole but for interest rates.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
     from minilean.check import check_folder
     from minilean.errors import DataError
     from minilean.importing import import_market
@@ -263,6 +298,8 @@ def import_(
 @click.argument("folder", type=_FOLDER)
 def check(folder: Path) -> None:
     """Say what the data folder FOLDER holds and what is wrong with it. Exit status 1 where something is."""
+    from rich.console import Console
+
     from minilean.check import check_folder
 
     try:
