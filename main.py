@@ -176,13 +176,16 @@ class OnlinePortfolio(QCAlgorithm):
             return
         self._open = dict(zip(stocks, weights.tolist(), strict=True))
         self._note_changes()
-        self._held = {pair.key: pair.value.quantity for pair in self.portfolio if pair.value.invested}
+        self._held = self._positions()
         self._ordered = False
         self._decisions += 1
         self._left_out = len(self._chosen) - usable
         # Saved before it is ordered: whatever happens in between, no other weights are ordered this month.
         self._save()
         self._order()
+
+    def _positions(self):
+        return {pair.key: pair.value.quantity for pair in self.portfolio if pair.value.invested}
 
     def _order(self):
         """Order the weights of the open decision at the next open.
@@ -191,7 +194,7 @@ class OnlinePortfolio(QCAlgorithm):
         """
         targets = {s: weight for s, weight in self._open.items() if weight > LEAST_TARGET and s in self.securities}
         if self._resumed:
-            held = {pair.key: pair.value.quantity for pair in self.portfolio if pair.value.invested}
+            held = self._positions()
             on_order = {order.symbol for order in self.transactions.get_open_orders()}
             concerned = held.keys() | targets.keys()
             left = {s for s in concerned if s not in on_order and held.get(s, 0) == self._held.get(s, 0)}

@@ -15,6 +15,15 @@ from numpy.typing import NDArray
 class NoOpenDecisionError(RuntimeError):
     """`learn` was called with no decision to learn from: before a `decide`, or twice for one."""
 
+    def __init__(self) -> None:
+        super().__init__("learn: there is no open decision: call decide first, and learn once for each")
+
+
+def entropy(weights: NDArray[np.float64]) -> float:
+    """Of weights, in nats; those of zero count for nothing."""
+    held = weights[weights > 0]
+    return float(-(held * np.log(held)).sum())
+
 
 @dataclass(frozen=True, eq=False)
 class Market:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.allocator import Decision, Market, NoOpenDecisionError, State, StepReport
+from model.allocator import Decision, Market, NoOpenDecisionError, State, StepReport, entropy
 
 Floats = NDArray[np.float64]
 
@@ -136,7 +136,7 @@ class Baseline:
         """See `Allocator.learn`. A stock without a return counts as one that stood still."""
         decision = self._decision
         if decision is None:
-            raise NoOpenDecisionError("learn: there is no open decision: call decide first, and learn once for each")
+            raise NoOpenDecisionError
         market, weights = decision.market, decision.weights
         returns = np.asarray(returns, dtype=np.float64)
         if returns.shape != weights.shape or np.isinf(returns).any():
@@ -147,14 +147,13 @@ class Baseline:
         self._decision = None
         self._step += 1
         reward = float(weights @ earned)
-        held = weights[weights > 0]
-        entropy = float(-(held * np.log(held)).sum())
+        spread = entropy(weights)
         return StepReport(
             step=self._step,
             loss=-reward,
             reward=reward,
-            concentration=float(np.log(len(rows))) - entropy,
-            effective_names=float(np.exp(entropy)),
+            concentration=float(np.log(len(rows))) - spread,
+            effective_names=float(np.exp(spread)),
             gradient_norm=0.0,
             drift=0.0,
             fallbacks=0,

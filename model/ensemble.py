@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.allocator import Allocator, Decision, Market, NoOpenDecisionError, State, StepReport
+from model.allocator import Allocator, Decision, Market, NoOpenDecisionError, State, StepReport, entropy
 
 
 class Ensemble:
@@ -40,14 +40,14 @@ class Ensemble:
         """See `Allocator.learn`. The report has the effective names of the mean weights, the largest drift, the sum of
         the fallbacks, and means over the members of everything else."""
         if self._decision is None:
-            raise NoOpenDecisionError("learn: there is no open decision: call decide first, and learn once for each")
+            raise NoOpenDecisionError
         before = self.state()
         try:
             reports = [member.learn(returns) for member in self._members]
         except Exception:
             self.restore(before)  # members before the one that failed have learnt already
             raise
-        held = self._decision.weights[self._decision.weights > 0]
+        spread = entropy(self._decision.weights)
         self._decision = None
         self._step += 1
         return StepReport(
@@ -55,7 +55,7 @@ class Ensemble:
             loss=fmean(report.loss for report in reports),
             reward=fmean(report.reward for report in reports),
             concentration=fmean(report.concentration for report in reports),
-            effective_names=float(np.exp(-(held * np.log(held)).sum())),
+            effective_names=float(np.exp(spread)),
             gradient_norm=fmean(report.gradient_norm for report in reports),
             drift=max(report.drift for report in reports),
             fallbacks=sum(report.fallbacks for report in reports),

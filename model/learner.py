@@ -122,7 +122,7 @@ class OnlineLearner:
         gradient is 0 it still shrinks every parameter by the factor 1 - learning_rate * weight_decay."""
         decision = self._decision
         if decision is None:
-            raise NoOpenDecisionError("learn: there is no open decision: call decide first, and learn once for each")
+            raise NoOpenDecisionError
         market = decision.market
         returns = np.asarray(returns, dtype=np.float64)
         if returns.shape != (len(market.stocks),):
