@@ -33,6 +33,11 @@ CHARTS = {
 PAST_SESSIONS = 252  # of daily returns that the model and the rules see: a year
 
 
+def _name(month):
+    """2009-06 for (2009, 6)."""
+    return f"{month[0]}-{month[1]:02d}"
+
+
 class OnlinePortfolio(QCAlgorithm):
     """An online-learning portfolio of the largest SPY constituents.
 
@@ -335,7 +340,7 @@ class OnlinePortfolio(QCAlgorithm):
         self._steps = report.step
         self._learnt.append(
             {
-                "month": f"{year}-{month:02d}",
+                "month": _name((year, month)),
                 "loss": report.loss,
                 "gradient norm": report.gradient_norm,
                 "step KL": report.step_kl,
@@ -446,19 +451,19 @@ class OnlinePortfolio(QCAlgorithm):
             ) from error
         self.log(
             f"resumed after {self._decisions} decisions and {self._steps} steps; the last decision is of "
-            f"{self._month[0]}-{self._month[1]:02d}" + (", not learnt from yet" if self._open else "")
+            f"{_name(self._month)}" + (", not learnt from yet" if self._open else "")
         )
 
     def _look_back(self, month):
         """Log which months have passed since the state's; stop where it is the state that lies ahead."""
-        saved = f"{self._month[0]}-{self._month[1]:02d}"
+        saved = _name(self._month)
         if self._month > month:
             raise StateError(
                 f"the saved state is of {saved}, later than {self.time:%Y-%m}: begin after it, or start anew with "
                 "resume = never"
             )
         first, now = (12 * year + number - 1 for year, number in (self._month, month))
-        missed = [f"{count // 12}-{count % 12 + 1:02d}" for count in range(first + 1, now)]
+        missed = [_name((count // 12, count % 12 + 1)) for count in range(first + 1, now)]
         if missed:
             text = f"no decision is on record for {', '.join(missed)}: the positions stayed as they were"
             self._log_once("missed", text)

@@ -17,6 +17,7 @@ import pandas as pd
 from evaluation.charts import number
 from evaluation.ledger import Trials
 from evaluation.performance import (
+    Performance,
     benchmark_performance,
     daily_returns,
     risk_free_rate,
@@ -245,17 +246,16 @@ def figures(result: Result, holdout: pd.Timestamp, annual: Annualisation) -> dic
     names = result.plots.get("Positions", {}).get("effective names")
     daily = daily_returns(result).set_index("day")["return"]
     return {
-        "annual_return": own.annual_return,
-        "deviation": own.deviation,
-        "sharpe": own.sharpe,
-        "drawdown": own.drawdown,
-        "beta": own.beta,
-        "alpha": own.alpha,
+        **_whole(own),
         "turnover": float(result.samples["turnover"].mean()) * annual.samples,
         "fees": float(result.statistics["Total Fees"].lstrip("$").replace(",", "")),
         "names": math.nan if names is None else float(names.mean()),
         **_parts(daily, holdout, annual),
     }
+
+
+def _whole(own: Performance) -> dict[str, float]:
+    return {name: figure for name, figure in asdict(own).items() if name != "sharpe_error"}
 
 
 def _parts(daily: "pd.Series[float]", holdout: pd.Timestamp, annual: Annualisation) -> dict[str, float]:
@@ -273,9 +273,8 @@ def _parts(daily: "pd.Series[float]", holdout: pd.Timestamp, annual: Annualisati
 def _benchmark_figures(
     result: Result, daily: "pd.Series[float]", holdout: pd.Timestamp, annual: Annualisation
 ) -> dict[str, Spread]:
-    own = asdict(benchmark_performance(result, result.trading_days))
-    del own["sharpe_error"]
-    return _spreads([own | _parts(daily, holdout, annual)])
+    own = benchmark_performance(result, result.trading_days)
+    return _spreads([_whole(own) | _parts(daily, holdout, annual)])
 
 
 def _spreads(many: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
