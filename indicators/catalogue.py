@@ -75,7 +75,7 @@ class Indicator:
         """
         function, rows, series = self._call
         result = function(*[bars[row] for row in rows])
-        return cast(NDArray[np.float64], result if series is None else result[series])
+        return cast("NDArray[np.float64]", result if series is None else result[series])
 
     @cached_property
     def _description(self) -> Any:
@@ -84,8 +84,10 @@ class Indicator:
     @cached_property
     def _call(self) -> tuple[Any, tuple[int, ...], int | None]:
         initials = [field[0] for field in FIELDS]
+        wrapped = getattr(talib, self.name)
+        function = getattr(wrapped, "__wrapped__", wrapped)  # without its search for pandas' and polars' series
         series = list(self._description.output_names).index(self.output) if self.output else None
-        return getattr(talib, self.name), tuple(initials.index(letter) for letter in self.inputs), series
+        return function, tuple(initials.index(letter) for letter in self.inputs), series
 
 
 _ROWS = (

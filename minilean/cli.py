@@ -64,9 +64,7 @@ def backtest(
 def _backtest(
     path: Path, data_folder: Path | None, output: Path | None, store: Path | None, overrides: dict[str, str]
 ) -> bool:
-    # A run makes millions of small objects and hardly a cycle: looking for cycles would take a tenth of its time.
-    gc.set_threshold(1_000_000, 50, 100)
-
+    gc.disable()  # what is imported stays
     from minilean.data import DataFolder
     from minilean.engine import Engine
     from minilean.objectstore import ObjectStore
@@ -80,6 +78,7 @@ def _backtest(
     screen.print(f"Running {project.main} on {data.folder}; results go to {folder}")
     algorithm = project.load()
     gc.freeze()
+    gc.enable()
     engine = Engine(
         algorithm,
         data,

@@ -1,6 +1,7 @@
 """The loop over slices: who does what in which order at one moment of a backtest."""
 
 import decimal
+import gc
 import time as time_module
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ class Engine:
         on_progress: Callable[[Moment], None] = lambda moment: None,
     ):
         decimal.setcontext(EXACT.copy())
+        # A run makes millions of small objects and hardly a cycle: looking for cycles would take a tenth of its time.
+        gc.set_threshold(1_000_000, 50, 100)
         self._class = algorithm
         self.data = data
         self.calendar = data.calendar
