@@ -426,7 +426,7 @@ class Recorder:
         """
         folder.mkdir(parents=True, exist_ok=True)
         performance = {
-            "tradeStatistics": self._table.statistics(0, len(self._trades.closed)),
+            "tradeStatistics": self._table.statistics([slice(0, len(self._trades.closed))])[0],
             "portfolioStatistics": portfolio_texts(self._total),
         }
         state = {

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from itertools import accumulate, pairwise
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +42,15 @@ _FOUR_PLACES = Decimal("0.0000")
 _DAY = 86_400
 _TICKS_PER_SECOND = 10_000_000
 _MICROSECOND = timedelta(microseconds=1)
-_SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1)
+_MILLION = 1_000_000
+_CENT = Decimal("0.01")
+_CENTS = 2
+"""Places of a cent."""
+
+_SIDE_BY_SIDE = 24
+"""So few running means are faster one by one than side by side."""
+
 _EMULATED = 20
 """Means of up to so many values are always emulated step by step: fewer digits than four may be left of them."""
 
@@ -49,6 +58,8 @@ _PLACES = 4
 """The most that a statistic is written with."""
 _DOUBT = 1e-9
 """Relative error that a sum of doubles stays below by far."""
+_CLOSE = 1e-13
+"""The same for a quotient of doubles, or one that is cut to 15 digits."""
 
 
 def from_double(x: float) -> Decimal:
@@ -74,83 +85,109 @@ def _four(x: Decimal) -> str:
 
 
 class TradeTable:
-    """Closed trades in columns, so that every window over them is a slice.
-
-    Money columns are whole cents with, beside them, the number of places that each amount is written with.
-    """
+    """Closed trades in columns, of which every window is a slice."""
 
     def __init__(self, trades: Sequence[Trade]):
         self.trades = trades
-        self.profit = _Money([trade.profit_loss for trade in trades])
-        self.mae = _Money([trade.mae for trade in trades])
-        self.mfe = _Money([trade.mfe for trade in trades])
-        self.end_drawdown = _Money([trade.end_trade_drawdown for trade in trades])
-        self.win = self.profit.cents > 0
-        self.exits = [_unix(trade.exit_time) for trade in trades]
-        self.ticks = np.array([trade.ticks for trade in trades], dtype=np.int64)
-        self._entries = np.array([_unix(trade.entry_time) for trade in trades], dtype=np.int64)
+        self.profit = _Money.of([trade.profit_loss for trade in trades])
+        self._mae = _Money.of([trade.mae for trade in trades])
+        self._mfe = _Money.of([trade.mfe for trade in trades])
+        self._end_drawdown = _Money.of([trade.end_trade_drawdown for trade in trades])
+        self._gap = _Money(self.profit.cents - self._mfe.cents, self.profit.places)
+        self._win = win = self.profit.cents > 0
+        self._wins, self._losses = self.profit.chosen(win), self.profit.chosen(~win)
+        self._wins_before = np.cumsum([False, *win.tolist()])
+        self._closed = np.array(self.profit.sums, dtype=self.profit.cents.dtype)
+        self._after_wins = np.where([False, *win.tolist()], self._closed, self._closed.min())
+        self._highest = self._closed[:-1] + self._mfe.cents
+        self._lowest = self._closed[:-1] + self._mae.cents
+
+        self._entries = _microseconds([trade.entry_time for trade in trades])
+        self._exits = _microseconds([trade.exit_time for trade in trades])
+        self._opened = self._entries // _MILLION
+        self.exits: list[int] = (self._exits // _MILLION).tolist()
+        ticks = (self._exits - self._entries) * 10
+        self._ticks = np.concatenate((ticks, ticks[win], ticks[~win]))
         self._fees = list(accumulate((trade.total_fees for trade in trades), initial=ZERO))
         self._fee_places = np.array([_places(trade.total_fees) for trade in trades], dtype=np.int64)
 
-    def statistics(self, first: int, after: int) -> dict[str, str | int | None]:
-        """tradeStatistics of the trades [first, after), in LEAN's fields and order."""
-        span = slice(first, after)
-        count = after - first
-        if not count:
-            return dict(_NO_TRADES)
-        win = self.win[span]
-        profit = self.profit.part(span)
-        wins, losses = profit.chosen(win), profit.chosen(~win)
-        ticks = self.ticks[span]
-        mae, mfe, end_drawdown = self.mae.part(span), self.mfe.part(span), self.end_drawdown.part(span)
-        mean_win, mean_loss, mean_mae = (x.mean(emulated=x.emulated()) for x in (wins, losses, mae))
-        # Their difference is a statistic too.
-        emulated = any(x.emulated() for x in (profit, mfe, _Money.of(profit.cents - mfe.cents, profit.places)))
+    def statistics(self, spans: Sequence[slice]) -> list[dict[str, str | int | None]]:
+        """tradeStatistics of the trades of each span, in LEAN's fields and order."""
+        bounds = np.array([(span.start, span.stop) for span in spans], dtype=np.int64).reshape(-1, 2)
+        won = self._wins_before[bounds]
+        lost = bounds - won
+        columns = (self.profit, self._mae, self._mfe, self._gap, self._end_drawdown)
+        amounts = [column.parts(bounds) for column in columns] + [self._wins.parts(won), self._losses.parts(lost)]
+        n_trades, n_wins = len(self.trades), len(self._wins.cents)
+        of_ticks = np.concatenate((bounds, won + n_trades, lost + n_trades + n_wins))
+        means = _mean_durations(self._ticks, of_ticks)
+        medians = [_median(self._ticks[first:after]) for first, after in of_ticks.tolist()]
+        durations = np.array([*means, *medians]).reshape(6, -1).T.tolist()
+        runs = zip(*(_longest_runs(flags, bounds).tolist() for flags in (self._win, ~self._win)), strict=True)
+        return [
+            self._row(span, parts, [time_span(ticks) for ticks in times], longest)
+            if span.start < span.stop
+            else dict(_NO_TRADES)
+            for span, parts, times, longest in zip(spans, zip(*amounts, strict=True), durations, runs, strict=True)
+        ]
+
+    def _row(
+        self,
+        span: slice,
+        parts: Sequence["_Part"],
+        durations: Sequence[str],
+        longest_runs: tuple[int, int],
+    ) -> dict[str, str | int | None]:
+        """Statistics of the trades of one span, which are some, from what was counted of all spans at once."""
+        profit, mae, mfe, gap, end_drawdown, wins, losses = parts
+        first, after = span.start, span.stop
+        # The difference of these means is a statistic too.
+        emulated = profit.emulated() or mfe.emulated() or gap.emulated()
         mean_profit, mean_mfe = profit.mean(emulated=emulated), mfe.mean(emulated=emulated)
-        total = profit.total()
         deviation, downside = profit.deviation(), losses.deviation()
-        closed_drawdown, intra_drawdown, longest = self._drawdowns(span, profit, mae, mfe, win)
-        win_rate = divide(Decimal(len(wins)), Decimal(count))
-        longest_wins, longest_losses = _longest_runs(win)
+        closed, intra, longest = self._drawdowns(first, after)
+
+        def sharpe(deviation: float) -> str:
+            """The mean profit over that deviation."""
+            if not deviation:
+                return "0"
+            value = profit.sum / len(profit) / 100 / deviation
+            return _near(value, lambda: divide(mean_profit, from_double(deviation)))
+
         return {
-            "startDateTime": iso(self.trades[first + int(np.argmin(self._entries[span]))].entry_time),
+            "startDateTime": iso(self.trades[first + int(self._opened[span].argmin())].entry_time),
             "endDateTime": iso(self.trades[after - 1].exit_time),
-            "totalNumberOfTrades": count,
+            "totalNumberOfTrades": len(profit),
             "numberOfWinningTrades": len(wins),
             "numberOfLosingTrades": len(losses),
-            "totalProfitLoss": _four(total),
-            "totalProfit": _four(wins.total()),
-            "totalLoss": _four(losses.total()),
-            "largestProfit": _four(wins.largest()),
-            "largestLoss": _four(losses.smallest()),
+            "totalProfitLoss": profit.total(),
+            "totalProfit": wins.total(),
+            "totalLoss": losses.total(),
+            "largestProfit": profit.largest(),
+            "largestLoss": profit.smallest(),
             "averageProfitLoss": _four(mean_profit),
-            "averageProfit": _four(mean_win),
-            "averageLoss": _four(mean_loss),
-            "averageTradeDuration": time_span(_mean_duration(ticks)),
-            "averageWinningTradeDuration": time_span(_mean_duration(ticks[win])),
-            "averageLosingTradeDuration": time_span(_mean_duration(ticks[~win])),
-            "medianTradeDuration": time_span(_median(ticks)),
-            "medianWinningTradeDuration": time_span(_median(ticks[win])),
-            "medianLosingTradeDuration": time_span(_median(ticks[~win])),
-            "maxConsecutiveWinningTrades": longest_wins,
-            "maxConsecutiveLosingTrades": longest_losses,
-            "profitLossRatio": _four(divide(mean_win, abs(mean_loss)) if mean_loss else ZERO),
-            "winLossRatio": _four(divide(Decimal(len(wins)), Decimal(len(losses))) if len(losses) else _TEN),
-            "winRate": _four(win_rate),
-            "lossRate": _four(ONE - win_rate),
-            "averageMAE": _four(mean_mae),
+            "averageProfit": wins.average(),
+            "averageLoss": losses.average(),
+            **dict(zip(_DURATIONS, durations, strict=True)),
+            "maxConsecutiveWinningTrades": longest_runs[0],
+            "maxConsecutiveLosingTrades": longest_runs[1],
+            "profitLossRatio": _ratio_of_means(wins, losses),
+            "winLossRatio": _ratio(len(wins), len(losses)) if len(losses) else "10",
+            "winRate": _ratio(len(wins), len(profit)),
+            "lossRate": _ratio(len(losses), len(profit)),
+            "averageMAE": mae.average(),
             "averageMFE": _four(mean_mfe),
-            "largestMAE": _four(mae.smallest()),
-            "largestMFE": _four(mfe.largest()),
-            "maximumClosedTradeDrawdown": _four(closed_drawdown),
-            "maximumIntraTradeDrawdown": _four(intra_drawdown),
-            "profitLossStandardDeviation": _four(deviation),
-            "profitLossDownsideDeviation": _four(downside),
-            "profitFactor": _four(_ratio_or_ten(wins.total(), losses.total())),
-            "sharpeRatio": _four(divide(mean_profit, deviation) if deviation else ZERO),
-            "sortinoRatio": _four(divide(mean_profit, downside) if downside else ZERO),
-            "profitToMaxDrawdownRatio": _four(_ratio_or_ten(total, closed_drawdown)),
-            "maximumEndTradeDrawdown": _four(end_drawdown.largest()),
+            "largestMAE": mae.smallest(),
+            "largestMFE": mfe.largest(),
+            "maximumClosedTradeDrawdown": _dollars(*closed),
+            "maximumIntraTradeDrawdown": _dollars(*intra),
+            "profitLossStandardDeviation": _near(deviation, lambda: from_double(deviation)),
+            "profitLossDownsideDeviation": _near(downside, lambda: from_double(downside)),
+            "profitFactor": _ratio_or_ten(wins.sum, -losses.sum, wins.places - losses.places),
+            "sharpeRatio": sharpe(deviation),
+            "sortinoRatio": sharpe(downside),
+            "profitToMaxDrawdownRatio": _ratio_or_ten(profit.sum, -closed[0], profit.places - closed[1]),
+            "maximumEndTradeDrawdown": end_drawdown.largest(),
             "averageEndTradeDrawdown": _four(fit(mean_profit - mean_mfe)),
             "maximumDrawdownDuration": time_span(longest),
             "totalFees": _four(self._total_fees(first, after)),
@@ -161,81 +198,117 @@ class TradeTable:
         places = int(self._fee_places[first:after].max())
         return (self._fees[after] - self._fees[first]).quantize(ONE.scaleb(-places))
 
-    def _drawdowns(
-        self, span: slice, profit: "_Money", mae: "_Money", mfe: "_Money", win: NDArray[np.bool_]
-    ) -> tuple[Decimal, Decimal, int]:
-        """Deepest fall of the closed profit from its peak, and with open trades at their worst; longest time under it.
+    def _drawdowns(self, first: int, after: int) -> tuple[tuple[int, int], tuple[int, int], int]:
+        """Deepest fall of the closed profit from its peak, and with open trades at their worst, in cents and places.
 
-        The closed profit P moves in the order of closing. Its peak counts winning trades only and starts at zero.
+        And the longest time under the peak, in ticks. The closed profit moves in the order of closing; its peak counts
+        winning trades only and starts at zero.
         """
-        after = np.cumsum(profit.cents)
-        before = after - profit.cents
-        places = np.maximum.accumulate(profit.places)
-        places_before = np.concatenate(([0], places[:-1]))
+        start = self._closed[first]
+        peaks = self._after_wins[first : after + 1].copy()
+        peaks[0] = start
+        np.maximum.accumulate(peaks, out=peaks)
+        fall = np.where(self._win[first:after], 0, self._closed[first + 1 : after + 1] - peaks[1:])
+        at = int(fall.argmin())
+        closed = int(fall[at]), self.profit.finest(first, first + at + 1)
 
-        peak = np.maximum.accumulate(np.maximum(np.where(win, after, 0), 0))
-        fall = np.where(win, 0, after - peak)
-        at = int(np.argmin(fall))
-        closed = _amount(int(fall[at]), int(places[at])) if fall[at] < 0 else ZERO
+        highest = self._highest[first:after]
+        high = np.maximum(np.maximum.accumulate(highest), start)
+        worst = self._lowest[first:after] - high
+        at = int(worst.argmin())
+        places = max(self.profit.finest(first, first + at), int(self._mae.places[first + at]))
+        if places < _CENTS:
+            top = first + int(np.argmax(highest[: at + 1] == high[at]))
+            if self._highest[top] == high[at]:
+                places = max(places, self.profit.finest(first, top), int(self._mfe.places[top]))
+        intra = int(worst[at]), places
 
-        high = np.maximum(np.maximum.accumulate(before + mfe.cents), 0)
-        worst = before + mae.cents - high
-        at = int(np.argmin(worst))
-        intra = ZERO
-        if worst[at] < 0:
-            peaks = np.flatnonzero((before + mfe.cents)[: at + 1] == high[at])
-            place = max(places_before[at], mae.places[at])
-            if len(peaks):
-                place = max(place, places_before[peaks[0]], mfe.places[peaks[0]])
-            intra = _amount(int(worst[at]), int(place))
-
-        trades = self.trades[span]
-        previous = np.concatenate(([0], peak[:-1]))
-        highs = np.flatnonzero(win & (after > previous))
-        lost = np.concatenate(([0], np.cumsum(~win)))
-        longest, since, from_ = 0, trades[0].entry_time, 0
-        for i in highs.tolist():
-            exit_time = trades[i].exit_time
-            if lost[i] > lost[from_]:
-                longest = max(longest, (exit_time - since) // _MICROSECOND * 10)
-            since, from_ = exit_time, i + 1
-        return closed, intra, longest
+        # Of every new peak, and of the start, the number of the next trade and the time.
+        rising = np.flatnonzero(peaks[1:] > peaks[:-1])
+        begins = np.empty(len(rising) + 1, dtype=np.int64)
+        begins[0], begins[1:] = first, first + rising + 1
+        times = self._exits[begins - 1]
+        times[0] = self._entries[first]
+        losses_before = begins - self._wins_before[begins]
+        has_lost = losses_before[1:] > losses_before[:-1]
+        longest = int((times[1:] - times[:-1])[has_lost].max(initial=0)) * 10
+        return (closed if closed[0] < 0 else (0, 0)), (intra if intra[0] < 0 else (0, 0)), longest
 
 
 class _Money:
-    """A column of amounts: whole cents, and the places each is written with."""
+    """A column of amounts: whole cents, the places each is written with, and sums of all that come before each."""
 
-    def __init__(self, amounts: Sequence[Decimal]):
-        self.cents: NDArray[np.int64] = np.array([int(amount.scaleb(2)) for amount in amounts], dtype=np.int64)
-        self.places: NDArray[np.int64] = np.array([_places(x) for x in amounts], dtype=np.int64)
+    def __init__(self, cents: NDArray[Any], places: NDArray[np.int64]):
+        self.cents, self.places = cents, places
+        self.sums: list[int] = [0, *accumulate(cents.tolist())]
 
     @classmethod
-    def of(cls, cents: NDArray[np.int64], places: NDArray[np.int64]) -> "_Money":
-        column = cls(())
-        column.cents, column.places = cents, places
-        return column
+    def of(cls, amounts: Sequence[Decimal]) -> "_Money":
+        cents = [int(amount * 100) for amount in amounts]
+        kind = np.int64 if sum(map(abs, cents)) < 2**60 else object
+        same = _CENT.same_quantum
+        places = [_CENTS if same(amount) else _places(amount) for amount in amounts]
+        return cls(np.array(cents, dtype=kind), np.array(places, dtype=np.int64))
 
-    def __len__(self) -> int:
-        return len(self.cents)
-
-    def part(self, span: slice) -> "_Money":
-        return self.of(self.cents[span], self.places[span])
+    @cached_property
+    def squares(self) -> list[int]:
+        """Sums of the squares of all amounts that come before each."""
+        return list(accumulate((cents * cents for cents in self.cents.tolist()), initial=0))
 
     def chosen(self, mask: NDArray[np.bool_]) -> "_Money":
-        return self.of(self.cents[mask], self.places[mask])
+        return _Money(self.cents[mask], self.places[mask])
 
-    def total(self) -> Decimal:
-        return _amount(int(self.cents.sum()), int(self.places.max(initial=0)))
+    def finest(self, first: int, after: int) -> int:
+        """The most places of the amounts [first, after), zero of none; nothing has more than two."""
+        if first < after and self.places[after - 1] == _CENTS:
+            return _CENTS
+        return int(self.places[first:after].max(initial=0))
 
-    def largest(self) -> Decimal:
+    def parts(self, bounds: NDArray[np.int64]) -> list["_Part"]:
+        """The amounts [first, after) of each row of (W, 2) bounds."""
+        lowest, highest = (_reduce(ufunc, self.cents, bounds).tolist() for ufunc in (np.minimum, np.maximum))
+        fewest, most = (_reduce(ufunc, self.places, bounds).tolist() for ufunc in (np.minimum, np.maximum))
+        return [
+            _Part(self, first, after, self.sums[after] - self.sums[first], *values)
+            for (first, after), *values in zip(bounds.tolist(), lowest, highest, fewest, most, strict=True)
+        ]
+
+
+@dataclass(slots=True)
+class _Part:
+    """Some amounts of a column, one after the other; of none all numbers are zero.
+
+    sum, lowest, highest: cents. fewest_places, places: the fewest and the most places that an amount is written with.
+    """
+
+    column: _Money
+    first: int
+    after: int
+    sum: int
+    lowest: int
+    highest: int
+    fewest_places: int
+    places: int
+
+    def __len__(self) -> int:
+        return self.after - self.first
+
+    def total(self) -> str:
+        return _dollars(self.sum, self.places)
+
+    def largest(self) -> str:
         """The first of the largest amounts if that is positive, else a zero that was never set."""
-        return self._at(int(np.argmax(self.cents))) if len(self) and self.cents.max() > 0 else ZERO
+        return self._first_of(self.highest) if self.highest > 0 else "0"
 
-    def smallest(self) -> Decimal:
-        return self._at(int(np.argmin(self.cents))) if len(self) and self.cents.min() < 0 else ZERO
+    def smallest(self) -> str:
+        return self._first_of(self.lowest) if self.lowest < 0 else "0"
 
-    def _at(self, i: int) -> Decimal:
-        return _amount(int(self.cents[i]), int(self.places[i]))
+    def _first_of(self, cents: int) -> str:
+        places = self.places
+        if self.fewest_places < places:
+            at = self.first + int(np.argmax(self.column.cents[self.first : self.after] == cents))
+            places = int(self.column.places[at])
+        return _dollars(cents, places)
 
     def emulated(self) -> bool:
         """Whether the running mean, rounded to four places, may hang on how .NET rounds on the way.
@@ -243,70 +316,148 @@ class _Money:
         It does where the true mean lies in the middle of two such numbers, the way's errors being of the order of
         1e-24; and the scale does where the way is short or has no quotient in it.
         """
-        count = len(self)
-        if count <= _EMULATED or self.cents.min() == self.cents.max():
+        if len(self) <= _EMULATED or self.lowest == self.highest:
             return True
-        middle, rest = divmod(int(self.cents.sum()) * 1000, count)
+        middle, rest = divmod(self.sum * 1000, len(self))
         return not rest and middle % 10 == 5
 
     def mean(self, *, emulated: bool) -> Decimal:
         """LEAN's running mean, a += (x - a) / n, in its decimals or, with four places at least, exact."""
-        count = len(self)
         if not emulated:
-            return divide(Decimal(int(self.cents.sum())), Decimal(100 * count)) + _FOUR_PLACES
+            return divide(Decimal(self.sum), Decimal(100 * len(self))) + _FOUR_PLACES
         mean = ZERO
-        for n, (cents, places) in enumerate(zip(self.cents.tolist(), self.places.tolist(), strict=True), 1):
-            mean = fit(mean + divide(fit(_amount(cents, places) - mean), Decimal(n)))
+        cents = self.column.cents[self.first : self.after].tolist()
+        places = self.column.places[self.first : self.after].tolist()
+        for n, amount in enumerate(map(_amount, cents, places), 1):
+            mean = fit(mean + divide(fit(amount - mean), Decimal(n)))
         return mean
 
-    def deviation(self) -> Decimal:
-        """Sample standard deviation; a double in LEAN too."""
-        if len(self) < 2 or self.cents.min() == self.cents.max():
-            return ZERO
-        return from_double(math.sqrt(_moments(self.cents.astype(np.float64))[1]) / 100)
+    def average(self) -> str:
+        """Text of the mean."""
+        return _four(self.mean(emulated=True)) if self.emulated() else _ratio(self.sum, 100 * len(self), _PLACES)
+
+    def deviation(self) -> float:
+        """Sample standard deviation in dollars; a double in LEAN too."""
+        count, total = len(self), self.sum
+        if self.lowest == self.highest:
+            return 0.0
+        squares = self.column.squares[self.after] - self.column.squares[self.first]
+        return math.sqrt((count * squares - total * total) / (count * (count - 1))) / 100
+
+
+def _reduce(ufunc: np.ufunc, column: NDArray[Any], bounds: NDArray[np.int64]) -> NDArray[Any]:
+    """(W,) lowest or highest of column[first:after] for each row of (W, 2) bounds; zero where that is empty."""
+    filled = bounds[:, 0] < bounds[:, 1]
+    found = np.zeros(len(bounds), dtype=column.dtype)
+    found[filled] = ufunc.reduceat(np.append(column, column[-1:]), bounds[filled].ravel())[::2]
+    return found
 
 
 def _places(x: Decimal) -> int:
     return -int(x.as_tuple().exponent)
 
 
-def _unix(utc: datetime) -> int:
-    return (utc - _EPOCH) // _SECOND
+def _microseconds(times: Sequence[datetime]) -> NDArray[np.int64]:
+    """Since 1970; there are fewer moments than times."""
+    moments = {time: (time - _EPOCH) // _MICROSECOND for time in set(times)}
+    return np.array([moments[time] for time in times], dtype=np.int64)
 
 
 def _amount(cents: int, places: int) -> Decimal:
     """Cents as dollars, written with that many places."""
-    return Decimal(cents // 10 ** (2 - places)).scaleb(-places)
+    return Decimal(cents // 10 ** (_CENTS - places)).scaleb(-places)
 
 
-def _mean_duration(ticks: NDArray[np.int64]) -> int:
-    """Running mean in seconds, cut to ticks of 100 ns at every step, as LEAN's is."""
-    mean, a_second = 0.0, float(_TICKS_PER_SECOND)  # whole numbers of ticks, which doubles hold
-    for n, seconds in enumerate((ticks / _TICKS_PER_SECOND).tolist(), 1):
-        mean += int((seconds - mean / a_second) / n * a_second)
-    return int(mean)
+def _mean_durations(ticks: NDArray[np.int64], bounds: NDArray[np.int64]) -> list[int]:
+    """Running mean in seconds of ticks[first:after] for each row of (W, 2) bounds, cut to ticks of 100 ns at every
+    step, as LEAN's is: many of them side by side, the last few one by one.
+    """
+    seconds, a_second = ticks / _TICKS_PER_SECOND, float(_TICKS_PER_SECOND)
+    counts = bounds[:, 1] - bounds[:, 0]
+    longest_first = np.argsort(-counts, kind="stable")
+    first, counts = bounds[longest_first, 0], counts[longest_first]
+    means = np.zeros(len(counts))  # whole numbers of ticks, which doubles hold
+    steps = int(counts[_SIDE_BY_SIDE]) if len(counts) > _SIDE_BY_SIDE else 0
+    lanes = np.searchsorted(-counts, -np.arange(steps)).tolist()  # how many have more values than those steps
+    for n, width in enumerate(lanes):
+        mean = means[:width]
+        mean += np.trunc((seconds[first[:width] + n] - mean / a_second) / (n + 1) * a_second)
+    for at in range(min(_SIDE_BY_SIDE, len(counts))):
+        begin, count, single = int(first[at]), int(counts[at]), float(means[at])
+        for n, value in enumerate(seconds[begin + steps : begin + count].tolist(), steps + 1):
+            single += int((value - single / a_second) / n * a_second)
+        means[at] = single
+    found: list[int] = means[np.argsort(longest_first)].astype(np.int64).tolist()
+    return found
 
 
 def _median(ticks: NDArray[np.int64]) -> int:
     """The middle value, of two the upper one."""
-    return int(np.sort(ticks)[len(ticks) // 2]) if len(ticks) else 0
+    return int(np.partition(ticks, len(ticks) // 2)[len(ticks) // 2]) if len(ticks) else 0
 
 
-def _longest_runs(win: NDArray[np.bool_]) -> tuple[int, int]:
-    """Most wins, and most losses, one after the other."""
-    starts = np.concatenate(([0], np.flatnonzero(win[1:] != win[:-1]) + 1))
-    lengths = np.diff(starts, append=len(win))
-    kinds = win[starts]
-    return int(lengths[kinds].max(initial=0)), int(lengths[~kinds].max(initial=0))
+def _longest_runs(flags: NDArray[np.bool_], bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The most flags one after the other within each row of (W, 2) bounds."""
+    count = len(flags)
+    at = np.arange(count + 1)
+    unset = np.append(~flags, True)
+    streaks = at - np.maximum.accumulate(np.where(unset, at, -1))
+    run_ends = np.minimum.accumulate(np.where(unset, at, count)[::-1])[::-1]
+    first, after = bounds.T
+    cut = np.minimum(run_ends[first], after)  # the first run may have begun before
+    return np.maximum(cut - first, _reduce(np.maximum, streaks, np.stack((cut, after), axis=1)))
 
 
-def _ratio_or_ten(gain: Decimal, loss: Decimal) -> Decimal:
-    """gain / |loss|; where nothing was lost LEAN says ten, or zero if nothing was gained either."""
+def _dollars(cents: int, places: int) -> str:
+    """Text of an amount with at most two places."""
+    written = f"{abs(cents):0{_CENTS + 1}d}"
+    part = written[-_CENTS:][:places]
+    return f"{'-' if cents < 0 else ''}{written[:-_CENTS]}{'.' if part else ''}{part}"
+
+
+def _ratio(a: int, b: int, places: int = 0) -> str:
+    """Text of a / b, b > 0, to four places, ties to even; an exact one has as many places as it needs, or those."""
+    digits, rest = divmod(abs(a) * 10**_PLACES, b)
+    if rest:
+        digits += 2 * rest > b or (2 * rest == b and digits % 2)
+        places = _PLACES
+    written = f"{digits:0{_PLACES + 1}d}"
+    part = written[-_PLACES:].rstrip("0").ljust(places, "0")
+    return f"{'-' if a < 0 < digits else ''}{written[:-_PLACES]}{'.' if part else ''}{part}"
+
+
+def _ratio_or_ten(gain: int, loss: int, places: int) -> str:
+    """Text of gain / loss; where nothing was lost LEAN says ten, or zero if nothing was gained either."""
     if loss:
-        return divide(gain, abs(loss))
-    return _TEN if gain > 0 else ZERO
+        return _ratio(gain, loss, max(0, places))
+    return "10" if gain > 0 else "0"
 
 
+def _near(value: float, exact: Callable[[], Decimal]) -> str:
+    """Text to four places of the number that a double is next to; where that may not tell the last, exact gives it."""
+    half = 2 * 10**_PLACES * value
+    if abs(half - round(half)) > _CLOSE * max(1.0, abs(half)):
+        return f"{value:z.4f}"
+    return _four(exact())
+
+
+def _ratio_of_means(gain: _Part, loss: _Part) -> str:
+    """Text of the mean of gains over that of losses, zero where nothing was lost."""
+    if not loss.sum:
+        return "0"
+    value = gain.sum * len(loss) / (max(1, len(gain)) * -loss.sum)
+    means = (part.mean(emulated=part.emulated()) for part in (gain, loss))
+    return _near(value, lambda: divide(next(means), -next(means)))
+
+
+_DURATIONS = (
+    "averageTradeDuration",
+    "averageWinningTradeDuration",
+    "averageLosingTradeDuration",
+    "medianTradeDuration",
+    "medianWinningTradeDuration",
+    "medianLosingTradeDuration",
+)
 _NO_TRADES: dict[str, str | int | None] = {
     "startDateTime": None,
     "endDateTime": None,
@@ -324,17 +475,7 @@ _NO_TRADES: dict[str, str | int | None] = {
         ),
         "0",
     ),
-    **dict.fromkeys(
-        (
-            "averageTradeDuration",
-            "averageWinningTradeDuration",
-            "averageLosingTradeDuration",
-            "medianTradeDuration",
-            "medianWinningTradeDuration",
-            "medianLosingTradeDuration",
-        ),
-        "00:00:00",
-    ),
+    **dict.fromkeys(_DURATIONS, "00:00:00"),
     **dict.fromkeys(("maxConsecutiveWinningTrades", "maxConsecutiveLosingTrades"), 0),
     **dict.fromkeys(
         (
@@ -619,20 +760,20 @@ def _value_at_risk(mean: float, deviation: float, confidence: float) -> Decimal:
 
 def rolling_windows(samples: Samples, trades: TradeTable) -> dict[str, dict[str, object]]:
     """LEAN's rollingWindow: performance over 1, 3, 6 and 12 months, ending with every month and with the run."""
-    windows: dict[str, dict[str, object]] = {}
     if not samples.equity_times:
-        return windows
+        return {}
     first = _day(samples.equity_times[0])
     last = _day(samples.equity_times[-1])
-    for months in WINDOW_MONTHS:
-        for start, end in _windows(first, last, months):
-            among = _between(trades.exits, _seconds(start), _seconds(end) + _DAY)
-            windows[f"M{months}_{end:%Y%m%d}"] = {
-                "tradeStatistics": trades.statistics(among.start, among.stop),
-                "portfolioStatistics": portfolio_texts(samples.portfolio(start, end)),
-                "closedTrades": [],
-            }
-    return windows
+    windows = [(months, *window) for months in WINDOW_MONTHS for window in _windows(first, last, months)]
+    among = [_between(trades.exits, _seconds(start), _seconds(end) + _DAY) for _, start, end in windows]
+    return {
+        f"M{months}_{end:%Y%m%d}": {
+            "tradeStatistics": statistics,
+            "portfolioStatistics": portfolio_texts(samples.portfolio(start, end)),
+            "closedTrades": [],
+        }
+        for (months, start, end), statistics in zip(windows, trades.statistics(among), strict=True)
+    }
 
 
 def _windows(first: date, last: date, months: int) -> Iterator[tuple[date, date]]:

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from minilean.decimals import ZERO, normalise
@@ -50,7 +51,7 @@ def stock(make_security):
 
 
 def statistics(trades):
-    return TradeTable(trades).statistics(0, len(trades))
+    return TradeTable(trades).statistics([slice(0, len(trades))])[0]
 
 
 # --- texts
@@ -273,7 +274,7 @@ def test_long_averages_agree_with_the_emulation_of_every_step(stock):
     trades = [trade(stock, f"{(n * 7919) % 10_007 - 5000}.{n % 100:02d}") for n in range(400)]
     table = TradeTable(trades)
     for count in range(21, 400):
-        profit = table.profit.part(slice(0, count))
+        (profit,) = table.profit.parts(np.array([(0, count)]))
         fast, slow = profit.mean(emulated=False), profit.mean(emulated=True)
         assert abs(fast - slow) < Decimal("1e-20")
         if not profit.emulated():
