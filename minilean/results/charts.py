@@ -5,7 +5,7 @@ points of equal value costs eight bytes a point.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 BUCKETS = 37
 """Size of the hash table that holds LEAN's charts and custom statistics, and so decides their order."""
@@ -44,20 +44,35 @@ class Series:
         else:
             self.add(time, point)
 
-    def json(self) -> str:
+    def extend(self, times: Sequence[int], points: Sequence[str]) -> None:
+        """Append points in time order, the first as `put` does."""
+        self.put(times[0], points[0])
+        self.times += times[1:]
+        self.points += points[1:]
+
+    def json(self, stamps: "Stamps") -> str:
         """One line without spaces, as inside LEAN's indented files."""
-        values = ",".join([f"[{time},{point}]" for time, point in zip(self.times, self.points, strict=True)])
+        parts = [""] * (2 * len(self.times))
+        parts[::2] = map(stamps.__getitem__, self.times)
+        parts[1::2] = self.points
+        values = "".join(parts)[len("],") :] + "]" * bool(parts)
         style = "" if self.kind == CANDLE else f',"color":{json.dumps(self.color)},"scatterMarkerSymbol":"none"'
         return (
             f'{{"name":{json.dumps(self.name, ensure_ascii=False)},"unit":{json.dumps(self.unit)},'
             f'"index":{self.index},"seriesType":{self.kind}{self.extra},"values":[{values}]{style}}}'
         )
 
-    def rank(self) -> tuple[int, int, float]:
-        """LEAN sorts the series of a chart by index, number of points and sum of values."""
-        if self.kind == CANDLE:
-            return self.index, len(self.points), 0.0
-        return self.index, len(self.points), sum(float(point) for point in self.points if point != "null")
+    def sum(self) -> float:
+        """Of the values; of candles zero."""
+        return 0.0 if self.kind == CANDLE else sum(float(point) for point in self.points if point != "null")
+
+
+class Stamps(dict[int, str]):
+    """What stands between two points of a line, by the time of the second: most series have the same times."""
+
+    def __missing__(self, time: int) -> str:
+        stamp = self[time] = f"],[{time},"
+        return stamp
 
 
 class Chart:
@@ -71,15 +86,26 @@ class Chart:
     def json(self, indent: str) -> str:
         """Indented as in LEAN's files: the series sorted, each on one line."""
         inner = indent + "    "
+        stamps = Stamps()
         lines = [
-            f"{inner}{json.dumps(series.name, ensure_ascii=False)}: {series.json()}"
-            for series in sorted(self.series.values(), key=Series.rank)
+            f"{inner}{json.dumps(series.name, ensure_ascii=False)}: {series.json(stamps)}" for series in self._sorted()
         ]
         body = "{\n" + ",\n".join(lines) + f"\n{indent}  }}" if lines else "{}"
         legend = f',\n{indent}  "legendDisabled": true' if self.legend_disabled else ""
         name = json.dumps(self.name, ensure_ascii=False)
         head = f'{{\n{indent}  "name": {name},\n{indent}  "chartType": 0,\n{indent}  "series": '
         return f"{head}{body}{legend}\n{indent}}}"
+
+    def _sorted(self) -> list[Series]:
+        """As LEAN sorts them: by index, number of points and sum of values."""
+        alike: dict[tuple[int, int], list[Series]] = {}
+        for series in self.series.values():
+            alike.setdefault((series.index, len(series.points)), []).append(series)
+        return [
+            series
+            for key in sorted(alike)
+            for series in (sorted(alike[key], key=Series.sum) if len(alike[key]) > 1 else alike[key])
+        ]
 
 
 def bucket(name: str) -> int:
