@@ -4,6 +4,7 @@ Positions are noted at every sample and drawn when the run is over, for all samp
 columns, with decimals only where a double could miss the digit that LEAN's decimals round to.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import chain
@@ -32,8 +33,6 @@ _TIE = 1e-6
 _BATCH = 250
 """Samples that are drawn at once: the columns of all would take more memory than the whole run."""
 
-_Points = list[tuple[Series, str]]
-
 
 class Holdings:
     """Notes positions, and draws them.
@@ -51,6 +50,9 @@ class Holdings:
         self._exposure_series = exposure_series
         self._margin_series = margin_series
         self._latest_ticker = latest_ticker
+        self._texts = _Texts()
+        self._columns: dict[Series, int] = {}
+        self._last_shown: tuple[int, NDArray[np.int64]] = 0, np.zeros(0, dtype=np.int64)
         self._noted: list[tuple[int, Decimal, Positions, bool]] = []
 
     def note(self, now: int, total: Decimal, positions: Positions, *, is_exposed: bool) -> None:
@@ -66,96 +68,144 @@ class Holdings:
     def draw(self) -> dict[int, Decimal]:
         """Fill the series; returns the margin used, in percent of the portfolio, by time, where there was any."""
         states: list[tuple[Decimal, Positions]] = []
-        of_sample = []
-        for _, total, positions, _ in self._noted:
+        times: list[list[int]] = []
+        sides = [self._exposure_series(name) for name in _SIDES] if any(entry[3] for entry in self._noted) else []
+        for now, total, positions, is_exposed in self._noted:
             if not states or positions is not states[-1][1] or total != states[-1][0]:
                 states.append((total, positions))
-            of_sample.append(len(states) - 1)
-        exposures = [_exposure(total, positions) for total, positions in states]
-        held = [at for at, (total, positions) in enumerate(states) if positions.securities and total]
-        margins: dict[int, tuple[_Points, Decimal]] = {}
-        for batch in (held[begin : begin + _BATCH] for begin in range(0, len(held), _BATCH)):
-            margins |= zip(batch, self._margins([states[at] for at in batch]), strict=True)
-        sides = [self._exposure_series(name) for name in _SIDES] if any(entry[3] for entry in self._noted) else []
-        used: dict[int, Decimal] = {}
-        points: _Points = []
-        drawn = -1
-        for (now, _, _, is_exposed), at in zip(self._noted, of_sample, strict=True):
+                times.append([])
+                exposure = _exposure(total, positions)
+            times[-1].append(now)
             if is_exposed:
-                for series, point in zip(sides, exposures[at], strict=True):
+                for series, point in zip(sides, exposure, strict=True):
                     series.add(now, point)
-            if at not in margins:
-                continue
-            if at != drawn:
-                before, (points, total_used), drawn = points, margins[at], at
-                _end(before, points, now)
-            for series, point in points:
-                series.put(now, point)
-            used[now] = total_used
+        held = [at for at, (total, positions) in enumerate(states) if positions.securities and total]
+        used: dict[int, Decimal] = {}
+        for batch in (held[begin : begin + _BATCH] for begin in range(0, len(held), _BATCH)):
+            of_batch = [times[at] for at in batch]
+            for moments, total in zip(of_batch, self._margins([states[at] for at in batch], of_batch), strict=True):
+                used |= dict.fromkeys(moments, total)
         return used
 
-    def _margins(self, states: Sequence[tuple[Decimal, Positions]]) -> list[tuple[_Points, Decimal]]:
-        """Maintenance margins in percent of the portfolio: the largest forty, and the sum of the others; and of all."""
+    def _margins(self, states: Sequence[tuple[Decimal, Positions]], times: Sequence[Sequence[int]]) -> list[Decimal]:
+        """Draw maintenance margins in percent of the portfolio: the largest forty, and the sum of the others.
+
+        times: of the samples that found each state. Returns the sum of all margins of each.
+        """
         counts = np.array([len(positions.values) for _, positions in states])
         starts = np.cumsum(counts) - counts
+        state_of = np.repeat(np.arange(len(states)), counts)
         digits, places = _four_digits(states)
         values = digits / 10.0 ** np.maximum(places, 0) * 10.0 ** np.maximum(-places, 0)
-        order = np.lexsort((-values, np.repeat(np.arange(len(states)), counts)))
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order)) - np.repeat(starts, counts)
+        rank = np.empty(len(values), dtype=np.int64)
+        rank[np.lexsort((-values, state_of))] = np.arange(len(values)) - starts[state_of]
         is_large = rank < MARGIN_SERIES
         finest = int(places.max())
         kind = np.int64 if finest - places.min() < 14 else object
         units = digits.astype(kind) * np.array(10, dtype=kind) ** (finest - places)
         sums = np.add.reduceat(units, starts).tolist()
-        rests = np.add.reduceat(np.where(is_large, 0, units), starts).tolist()
-        rest_places = np.maximum.reduceat(np.where(is_large, places.min(), places), starts).tolist()
-        large = is_large.tolist()
-        texts = [_text(value) if is_shown else "" for value, is_shown in zip(values.tolist(), large, strict=True)]
-        series_of: dict[Security, Series] = {}
-        found = []
-        for (_, positions), begin, total, rest, finest_rest in zip(
-            states, starts.tolist(), sums, rests, rest_places, strict=True
-        ):
-            points: _Points = []
-            others: Series | None = None
-            for at, security in enumerate(positions.securities, begin):
-                if large[at]:
-                    series = series_of.get(security)
-                    if series is None:
-                        series = series_of[security] = self._margin_series(self._latest_ticker(security))
-                    points.append((series, texts[at]))
-                elif others is None:
-                    others = self._margin_series(_OTHERS)
-                    others.color = "#808080"
-            if others is not None:
-                scaled = rest // 10 ** (finest - finest_rest)
-                exact = Decimal(scaled).scaleb(-finest_rest)
+
+        large = np.flatnonzero(is_large)
+        state, texts = state_of[large], [self._texts[value] for value in values[large].tolist()]
+        column, others = self._columns_of(states, is_large)
+        if others is not None:
+            rests = np.add.reduceat(np.where(is_large, 0, units), starts).tolist()
+            rest_places = np.maximum.reduceat(np.where(is_large, places.min(), places), starts).tolist()
+            crowded = np.flatnonzero(counts > MARGIN_SERIES)
+            state, column = np.append(state, crowded), np.append(column, np.full(len(crowded), others))
+            for at in crowded.tolist():
+                scaled = rests[at] // 10 ** (finest - rest_places[at])
+                exact = Decimal(scaled).scaleb(-rest_places[at])
                 if scaled >= 10**7:  # LEAN's sum was rounded on the way
-                    small = range(begin, begin + len(positions.securities))
-                    exact = _rounded_sum([(int(digits[at]), int(places[at])) for at in small if not large[at]])
-                points.append((others, number(normalise(exact))))
-            found.append((points, Decimal(total).scaleb(-finest)))
-        return found
+                    small = starts[at] + np.flatnonzero(~is_large[starts[at] : starts[at] + counts[at]])
+                    exact = _rounded_sum(list(zip(digits[small].tolist(), places[small].tolist(), strict=True)))
+                texts.append(number(normalise(exact)))
+        self._draw(state, column, texts, times)
+        return [Decimal(total).scaleb(-finest) for total in sums]
+
+    def _columns_of(
+        self, states: Sequence[tuple[Decimal, Positions]], is_large: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], int | None]:
+        """The number of the series of every large position of the states, and of that of the others where there is one.
+
+        New series are made in the order of the positions.
+        """
+        numbers: dict[Security, int] = {}
+        rows: list[NDArray[np.int64]] = []
+        before: Sequence[Security] | None = None
+        for _, positions in states:
+            same = positions.securities is before
+            before = positions.securities
+            rows.append(rows[-1] if same else np.array([numbers.setdefault(s, len(numbers)) for s in before]))
+        large = np.flatnonzero(is_large)
+        of_large = np.concatenate(rows)[large]
+        shown, first = np.unique(of_large, return_index=True)
+        made = list(zip(large[first].tolist(), shown.tolist(), strict=True))
+        small = np.flatnonzero(~is_large)[:1].tolist()
+        securities = list(numbers)
+        columns = np.zeros(len(numbers), dtype=np.int64)
+        others = None
+        for _, stock in sorted(made + [(at, -1) for at in small]):
+            series = self._margin_series(_OTHERS if stock < 0 else self._latest_ticker(securities[stock]))
+            column = self._columns.setdefault(series, len(self._columns))
+            if stock < 0:
+                others, series.color = column, "#808080"
+            else:
+                columns[stock] = column
+        return columns[of_large], others
+
+    def _draw(
+        self, state: NDArray[np.int64], column: NDArray[np.int64], texts: list[str], times: Sequence[Sequence[int]]
+    ) -> None:
+        """Give a series a state's text at all times of the state; one that the next state leaves out ends with null.
+
+        The last of several points that a series gets at one time stays.
+        """
+        shown = np.zeros((len(times) + 1, len(self._columns)), dtype=np.bool_)
+        ended, of_last = self._last_shown
+        shown[0, of_last] = True
+        shown[state + 1, column] = True
+        self._last_shown = times[-1][-1], np.flatnonzero(shown[-1])
+        begins = np.array([moments[0] for moments in times])
+        is_later = begins != np.array([ended, *(moments[-1] for moments in times[:-1])])
+        left, gone = np.nonzero(shown[:-1] & ~shown[1:] & is_later[:, None])
+        lengths = np.array([len(moments) for moments in times])
+        repeats = np.append(lengths[state], np.ones_like(left))
+        state, column = np.append(state, left), np.append(column, gone)
+        order = np.lexsort((state, column))
+        repeats = repeats[order]
+        rows = np.repeat(order, repeats)
+        shifts = (np.cumsum(lengths) - lengths)[state[order]] - (np.cumsum(repeats) - repeats)
+        moments = np.array(list(chain.from_iterable(times)))[np.repeat(shifts, repeats) + np.arange(len(rows))]
+        of_rows = column[rows]
+        stays = np.append((of_rows[1:] != of_rows[:-1]) | (moments[1:] != moments[:-1]), True)
+        points = np.array([*texts, *["null"] * len(left)], dtype=object)[rows[stays]].tolist()
+        moments, of_rows = moments[stays].tolist(), of_rows[stays]
+        ends = np.searchsorted(of_rows, np.arange(len(self._columns)), side="right").tolist()
+        begin = 0
+        for series, end in zip(self._columns, ends, strict=True):
+            if begin < end:
+                series.extend(moments[begin:end], points[begin:end])
+            begin = end
 
 
 def _exposure(total: Decimal, positions: Positions) -> tuple[str, str]:
     """Value of the long and of the short positions over the portfolio's."""
-    short = sum(value for value in positions.values if value < 0)
-    sides = (sum(positions.values) - short, short)
-    long_ratio, short_ratio = (
-        smart(round_half_even(divide(Decimal(side).scaleb(-positions.places), total), 4)) if side and total else ZERO
-        for side in sides
-    )
-    return number(long_ratio), number(short_ratio)
+    values = positions.values
+    short = sum(value for value in values if value < 0) if values and min(values) < 0 else 0
+    return _share(sum(values) - short, positions.places, total), _share(short, positions.places, total)
 
 
-def _end(before: _Points, points: _Points, now: int) -> None:
-    """A series that is not among the largest any more says so once."""
-    shown = {series for series, _ in points}
-    for series, _ in before:
-        if series not in shown and series.times[-1] != now and series.points[-1] != "null":
-            series.add(now, "null")
+def _share(side: int, places: int, total: Decimal) -> str:
+    """JSON number of a side's units over the portfolio's value, to four places."""
+    if not side or not total:
+        return "0.0"
+    share = side / 10**places / float(total)
+    scaled = abs(share) * 10**_DIGITS
+    if scaled < 1e7 and abs(scaled - math.floor(scaled) - 0.5) > _TIE:
+        written = f"{share:z.{_DIGITS}f}".rstrip("0")
+        return f"{written}0" if written.endswith(".") else written
+    return number(smart(round_half_even(divide(Decimal(side).scaleb(-places), total), 4)))
 
 
 def _four_digits(states: Sequence[tuple[Decimal, Positions]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -190,10 +240,13 @@ def _four_digits(states: Sequence[tuple[Decimal, Positions]]) -> tuple[NDArray[n
     return digits, places
 
 
-def _text(value: float) -> str:
-    """JSON number of a double that stands for a decimal of few digits."""
-    written = repr(value)
-    return number(normalise(Decimal(written))) if "e" in written else written
+class _Texts(dict[float, str]):
+    """JSON numbers of doubles that stand for decimals of few digits; there are fewer than positions."""
+
+    def __missing__(self, value: float) -> str:
+        written = repr(value)
+        self[value] = text = number(normalise(Decimal(written))) if "e" in written else written
+        return text
 
 
 def _rounded_sum(amounts: Sequence[tuple[int, int]]) -> Decimal:
