@@ -22,6 +22,8 @@ _HOLDS = decimal.Context(prec=28, Emin=-1, Emax=27, clamp=1, traps=[decimal.Roun
 _SHORT = decimal.Context(prec=15, Emin=-8, Emax=14, clamp=1, traps=[decimal.Rounded, decimal.Overflow])
 """The same for at most 15 digits and scale 0 to 22."""
 
+_SEVEN_DIGITS = EXACT.copy()
+_SEVEN_DIGITS.prec = 7
 _QUOTIENT = EXACT.copy()
 _FLAGS = _QUOTIENT.flags
 
@@ -110,11 +112,7 @@ def smart(x: Decimal) -> Decimal:
     """
     if not x:
         return ZERO
-    x = normalise(x)
-    if x > 1000:
-        return round_half_even(x, 4)
-    shift = x.adjusted() + 1
-    return normalise(round_half_even(x.scaleb(-shift, EXACT), 7).scaleb(shift, EXACT))
+    return round_half_even(normalise(x), 4) if x > 1000 else plain(x.normalize(_SEVEN_DIGITS))
 
 
 def truncate(x: Decimal) -> int:
@@ -130,5 +128,18 @@ def text(x: Decimal) -> str:
 
 def number(x: Decimal | int) -> str:
     """JSON number: the decimal's text, `.0` appended when it has no point."""
-    written = text(x) if isinstance(x, Decimal) else str(x)
+    written = str(x)
+    if not x or "E" in written:
+        written = text(Decimal(x))
     return written if "." in written else written + ".0"
+
+
+def shortest(x: Decimal) -> str:
+    """JSON number without needless zeros: that of `normalise(x)`."""
+    written = str(x)
+    if not x or "E" in written:
+        return number(normalise(x))
+    if "." not in written:
+        return written + ".0"
+    written = written.rstrip("0")
+    return written + "0" if written.endswith(".") else written

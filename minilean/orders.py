@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from minilean.decimals import EXACT, ZERO, normalise, number, smart, text
 from minilean.enums import OrderStatus, OrderType
@@ -78,33 +79,65 @@ def order_json(order: Order, *, rounded: bool, indent: str | None = None) -> str
     """
     price = smart(order.price) if rounded else order.price
     value = EXACT.multiply(price, order.quantity)
-    optional = (
-        ("lastFillTime", order.last_fill_time),
-        ("lastUpdateTime", order.last_update_time),
-        ("canceledTime", order.canceled_time),
+    layout = _layout(indent)
+    ticker, placed = quoted(order.symbol.value), iso(order.time)
+    submission = "null"
+    if order.submission_price is not None:
+        bid = number(order.submission_price)
+        submission = layout.submission % (bid, bid, bid)
+    return layout.order % (
+        order.type,
+        order.id,
+        layout.broker % quoted(order.broker_id) if order.broker_id else "[]",
+        ticker,
+        quoted(order.symbol.sid),
+        ticker,
+        number(price),
+        quoted(order.price_currency),
+        placed,
+        placed,
+        layout.time % ("lastFillTime", iso(order.last_fill_time)) if order.last_fill_time else "",
+        layout.time % ("lastUpdateTime", iso(order.last_update_time)) if order.last_update_time else "",
+        layout.time % ("canceledTime", iso(order.canceled_time)) if order.canceled_time else "",
+        order.quantity,
+        order.status,
+        quoted(order.tag),
+        0 if order.quantity > 0 else 1,
+        number(value) if value else "0.0",
+        submission,
+        "true" if order.type == OrderType.MARKET else "false",
+        0 if order.raw_prices else 1,
     )
+
+
+class _Layout(NamedTuple):
+    """Templates of an order's JSON."""
+
+    order: str
+    broker: str
+    time: str
+    submission: str
+
+
+@functools.cache
+def _layout(indent: str | None) -> _Layout:
+    """indent: as for `order_json`."""
     to, end, line, inner = ":", "", "", ""
     if indent is not None:
         to, end, line, inner = ": ", f"\n{indent}", f"\n{indent}  ", f"\n{indent}    "
-    ticker = quoted(order.symbol.value)
-    broker = f"[{inner}{quoted(order.broker_id)}{line}]" if order.broker_id else "[]"
-    submission = "null"
-    if order.submission_price is not None:
-        p = number(order.submission_price)
-        submission = f'{{{inner}"bidPrice"{to}{p},{inner}"askPrice"{to}{p},{inner}"lastPrice"{to}{p}{line}}}'
-    return (
-        f'{{{line}"type"{to}{int(order.type)},{line}"id"{to}{order.id},{line}"contingentId"{to}0,'
-        f'{line}"brokerId"{to}{broker},{line}"symbol"{to}{{{inner}"value"{to}{ticker},'
-        f'{inner}"id"{to}{quoted(order.symbol.sid)},{inner}"permtick"{to}{ticker}{line}}},'
-        f'{line}"price"{to}{number(price)},{line}"priceCurrency"{to}{quoted(order.price_currency)},'
-        f'{line}"time"{to}"{iso(order.time)}",{line}"createdTime"{to}"{iso(order.time)}",'
-        + "".join(f'{line}"{name}"{to}"{iso(when)}",' for name, when in optional if when)
-        + f'{line}"quantity"{to}{order.quantity}.0,{line}"status"{to}{int(order.status)},'
-        f'{line}"tag"{to}{quoted(order.tag)},{line}"properties"{to}{{{inner}"timeInForce"{to}{{}}{line}}},'
-        f'{line}"securityType"{to}1,{line}"direction"{to}{0 if order.quantity > 0 else 1},'
-        f'{line}"value"{to}{number(value) if value else "0.0"},{line}"orderSubmissionData"{to}{submission},'
-        f'{line}"isMarketable"{to}{"true" if order.type == OrderType.MARKET else "false"},'
-        f'{line}"priceAdjustmentMode"{to}{0 if order.raw_prices else 1}{end}}}'
+    return _Layout(
+        order=(
+            f'{{{line}"type"{to}%d,{line}"id"{to}%d,{line}"contingentId"{to}0,{line}"brokerId"{to}%s,'
+            f'{line}"symbol"{to}{{{inner}"value"{to}%s,{inner}"id"{to}%s,{inner}"permtick"{to}%s{line}}},'
+            f'{line}"price"{to}%s,{line}"priceCurrency"{to}%s,{line}"time"{to}"%s",{line}"createdTime"{to}"%s",%s%s%s'
+            f'{line}"quantity"{to}%d.0,{line}"status"{to}%d,'
+            f'{line}"tag"{to}%s,{line}"properties"{to}{{{inner}"timeInForce"{to}{{}}{line}}},'
+            f'{line}"securityType"{to}1,{line}"direction"{to}%d,{line}"value"{to}%s,'
+            f'{line}"orderSubmissionData"{to}%s,{line}"isMarketable"{to}%s,{line}"priceAdjustmentMode"{to}%d{end}}}'
+        ),
+        broker=f"[{inner}%s{line}]",
+        time=f'{line}"%s"{to}"%s",',
+        submission=f'{{{inner}"bidPrice"{to}%s,{inner}"askPrice"{to}%s,{inner}"lastPrice"{to}%s{line}}}',
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from minilean.decimals import normalise, number, smart, truncate
+from minilean.decimals import number, shortest, smart, truncate
 from minilean.enums import OrderStatus
 from minilean.orders import Order, OrderEvent, iso, order_json, quoted
 from minilean.results.charts import CANDLE, Chart, Series, in_table_order
@@ -107,11 +107,11 @@ def _trade(trade: Trade) -> str:
           }}
         ],
         "entryTime": "{iso(trade.entry_time)}",
-        "entryPrice": {number(normalise(trade.entry_price))},
+        "entryPrice": {shortest(trade.entry_price)},
         "direction": {0 if trade.direction > 0 else 1},
-        "quantity": {number(normalise(trade.quantity))},
+        "quantity": {shortest(trade.quantity)},
         "exitTime": "{iso(trade.exit_time)}",
-        "exitPrice": {number(normalise(trade.exit_price))},
+        "exitPrice": {shortest(trade.exit_price)},
         "profitLoss": {number(trade.profit_loss)},
         "totalFees": {number(trade.total_fees)},
         "mae": {number(trade.mae)},
@@ -142,14 +142,14 @@ def _event(event: OrderEvent, identity: str, prefix: str) -> str:
     currency = quoted(order.price_currency)
     fee = ""
     if event.fee is not None:
-        fee = f'"orderFeeAmount":{number(normalise(event.fee))},"orderFeeCurrency":"USD",'
+        fee = f'"orderFeeAmount":{shortest(event.fee)},"orderFeeCurrency":"USD",'
     message = f'"message":{json.dumps(event.message, ensure_ascii=False)},' if event.message else ""
     return (
         f'{{"id":{prefix}-{order.id}-{event.id}","algorithmId":{identity},"orderId":{order.id},'
         f'"orderEventId":{event.id},"symbol":{quoted(order.symbol.sid)},'
         f'"symbolValue":{quoted(order.symbol.value)},"symbolPermtick":{quoted(order.symbol.id.symbol)},'
         f'"time":{_seconds(event.time)},"status":"{_STATUS[event.status]}",{fee}'
-        f'"fillPrice":{number(normalise(event.fill_price))},"fillPriceCurrency":{currency},'
+        f'"fillPrice":{shortest(event.fill_price)},"fillPriceCurrency":{currency},'
         f'"fillQuantity":{event.fill_quantity}.0,"direction":"{"buy" if order.quantity > 0 else "sell"}",{message}'
         f'"isAssignment":false,"quantity":{event.quantity}.0}}'
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from statistics import NormalDist
 from typing import Any
@@ -67,6 +67,7 @@ def from_double(x: float) -> Decimal:
     return fit(plain(Decimal(f"{x:.15g}"))) if math.isfinite(x) else ZERO
 
 
+@lru_cache(maxsize=1024)
 def time_span(ticks: int) -> str:
     """.NET's text of a duration in ticks of 100 ns: `[-][d.]hh:mm:ss[.fffffff]`."""
     sign = "-" if ticks < 0 else ""
