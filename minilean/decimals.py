@@ -16,16 +16,28 @@ ZERO = Decimal(0)
 ONE = Decimal(1)
 _UNITS = [Decimal(1).scaleb(-scale) for scale in range(29)]
 _LARGEST = [Decimal(2**96 - 1).scaleb(-scale, EXACT) for scale in range(29)]
-_HOLDS = decimal.Context(prec=28, Emin=-1, Emax=27, clamp=1, traps=[decimal.Rounded, decimal.Overflow])
-"""Takes exactly the numbers of at most 28 digits and scale 0 to 28, as they are; anything else raises."""
+_HOLDS = decimal.Context(prec=28, Emin=-1, Emax=27, clamp=1, traps=[])
+"""Takes exactly the numbers of at most 28 digits and scale 0 to 28, as they are; anything else it rounds."""
+_hold = _HOLDS.plus
+_HELD_FLAGS = _HOLDS.flags
+_ROUNDED = decimal.Rounded
 
 _SHORT = decimal.Context(prec=15, Emin=-8, Emax=14, clamp=1, traps=[decimal.Rounded, decimal.Overflow])
 """The same for at most 15 digits and scale 0 to 22."""
 
 _SEVEN_DIGITS = EXACT.copy()
 _SEVEN_DIGITS.prec = 7
+
+_WITHOUT_EXPONENT = EXACT.copy()
+_WITHOUT_EXPONENT.Emax, _WITHOUT_EXPONENT.clamp = EXACT.prec - 1, 1
+"""Writes no positive exponent."""
+
 _QUOTIENT = EXACT.copy()
-_FLAGS = _QUOTIENT.flags
+_divide = _QUOTIENT.divide
+_QUOTIENT_FLAGS = _QUOTIENT.flags
+_INEXACT = decimal.Inexact
+_quantize = EXACT.quantize
+_multiply = EXACT.multiply
 
 
 def fit(x: Decimal) -> Decimal:
@@ -33,26 +45,28 @@ def fit(x: Decimal) -> Decimal:
 
     Raises OverflowError where not even scale 0 does, as .NET does.
     """
-    try:
-        return _HOLDS.plus(x)
-    except decimal.DecimalException:
+    held = _hold(x)
+    if _HELD_FLAGS[_ROUNDED]:
+        _HOLDS.clear_flags()
         return _rounded(x)
+    return held
 
 
 def _rounded(x: Decimal) -> Decimal:
-    if x.copy_abs() > _LARGEST[0]:
+    magnitude = x.adjusted()
+    if magnitude > 27 and x.copy_abs() > _LARGEST[0]:
         raise OverflowError(f"{x:.6e} is too large for a decimal of LEAN, which ends at {_LARGEST[0]:.6e}")
-    scale = min(28, 28 - x.adjusted())
-    rounded = EXACT.quantize(x, _UNITS[scale])
+    scale = 28 - magnitude if magnitude > 0 else 28
+    rounded = _quantize(x, _UNITS[scale])
     if rounded.copy_abs() > _LARGEST[scale]:
-        rounded = EXACT.quantize(x, _UNITS[scale - 1])
+        rounded = _quantize(x, _UNITS[scale - 1])
     return rounded
 
 
 def divide(a: Decimal, b: Decimal) -> Decimal:
     """a / b as .NET divides: as many digits as fit, no needless trailing zeros."""
-    quotient = _QUOTIENT.divide(a, b)
-    if _FLAGS[decimal.Inexact]:
+    quotient = _divide(a, b)
+    if _QUOTIENT_FLAGS[_INEXACT]:
         _QUOTIENT.clear_flags()
         return normalise(_rounded(quotient))
     rounded = fit(quotient)
@@ -61,7 +75,7 @@ def divide(a: Decimal, b: Decimal) -> Decimal:
 
 def multiply(a: Decimal, b: Decimal) -> Decimal:
     """a * b, scales added, rounded only where 96 bits do not hold it."""
-    return fit(EXACT.multiply(a, b))
+    return fit(_multiply(a, b))
 
 
 def from_float(x: float | int | str) -> Decimal:
@@ -89,7 +103,7 @@ def plain(x: Decimal) -> Decimal:
 
 def normalise(x: Decimal) -> Decimal:
     """x without trailing zeros."""
-    return plain(x.normalize(EXACT)) if x else ZERO
+    return x.normalize(_WITHOUT_EXPONENT) if x else ZERO
 
 
 def round_half_even(x: Decimal, places: int) -> Decimal:

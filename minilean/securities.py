@@ -16,6 +16,7 @@ from minilean.symbols import Symbol
 
 DEFAULT_LEVERAGE = Decimal(2)
 _FEE_PER_SHARE = Decimal("0.005")
+_SHARES_OF_A_DOLLAR = 200
 _FEE_CAP = Decimal("0.005")
 
 
@@ -290,7 +291,8 @@ def fee(quantity: int, price: Decimal) -> Decimal:
 
     price: the security's price at that moment (at a close: the close), not the fill price.
     """
-    per_share = _FEE_PER_SHARE * abs(quantity)
-    if per_share < 1:
+    shares = abs(quantity)
+    if shares < _SHARES_OF_A_DOLLAR:
         return ONE
-    return min(per_share, fit(EXACT.multiply(_FEE_CAP * abs(quantity), price)))
+    per_share = _FEE_PER_SHARE * shares
+    return per_share if price >= ONE else min(per_share, fit(EXACT.multiply(_FEE_CAP * shares, price)))

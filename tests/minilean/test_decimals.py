@@ -78,6 +78,15 @@ def test_a_wide_result_is_rounded_half_to_even_to_the_digits_that_96_bits_hold(x
     assert parts(fit(x)) == expected
 
 
+@pytest.mark.parametrize(("x", "expected"), [("1E+3", "1000"), ("1E+30", None), ("0E+5", "0"), ("0E-40", "0E-28")])
+def test_there_are_no_positive_exponents_and_none_below_the_least(x, expected):
+    if expected is None:
+        with pytest.raises(OverflowError):
+            fit(Decimal(x))
+    else:
+        assert str(fit(Decimal(x))) == expected
+
+
 @given(NET, NET)
 def test_a_product_adds_the_scales_and_is_rounded_once(x, y):
     (a, m), (b, n) = parts(x), parts(y)
@@ -187,6 +196,7 @@ def test_normalising_changes_no_value_and_leaves_no_trailing_zero(x):
     integer, scale = parts(normalise(x))
     assert Fraction(integer, 10**scale) == Fraction(x)
     assert scale == 0 or integer % 10
+    assert scale >= 0
 
 
 @given(NET)
