@@ -108,7 +108,7 @@ def normalise(x: Decimal) -> Decimal:
 
 def round_half_even(x: Decimal, places: int) -> Decimal:
     """Round to places; as in .NET never adds digits: 2.5 stays 2.5."""
-    rounded = EXACT.quantize(x, _UNITS[places])
+    rounded = _quantize(x, _UNITS[places])
     if rounded != x:
         return rounded
     return x if -int(x.as_tuple().exponent) <= places else rounded

@@ -5,6 +5,7 @@ from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,11 +140,10 @@ class Feed:
         day = date.fromordinal(int(self.bars.ordinals[row]))
         return Bar(self.bars, row, self.adjusted, self.session(day))
 
-    def fresh_closes(self, after: int) -> list[Decimal]:
-        """Closes of the bars since a session until now."""
-        closes, fresh, places = self.closes, self.fresh, -self.places
-        sessions = range(after + 1, self.clock.position + 1)
-        return [Decimal(closes[at]).scaleb(places) for at in sessions if fresh[at]]
+    def fresh_closes(self, after: int, until: int) -> list[int]:
+        """Closes of the bars after a session up to another, in units of 10**-places dollars."""
+        sessions = slice(after + 1, until + 1)
+        return list(compress(self.closes[sessions], self.fresh[sessions]))
 
     def restate(self, price: Decimal) -> None:
         """The last close has become another, and stays it until the next bar."""

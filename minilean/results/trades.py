@@ -1,16 +1,14 @@
 """Closed trades from fills: fill to fill, first in first out, one book of lots a security."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from minilean.decimals import EXACT, ZERO, divide, fit, normalise, round_half_even
+from minilean.decimals import ZERO, divide, fit, multiply, normalise, round_half_even
 from minilean.orders import OrderEvent
 from minilean.securities import Security
 from minilean.symbols import Symbol
 
-_TRIM = 512
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -42,87 +40,103 @@ class Trade:
 
 
 @dataclass(slots=True)
+class _Stretch:
+    """Prices that were marked in a row: the highest, the lowest, and the deepest fall from a highest so far.
+
+    Each knows the next one, so those that no open lot has yet to learn of are forgotten.
+    """
+
+    highest: Decimal
+    lowest: Decimal
+    fall: Decimal = ZERO
+    next: "_Stretch | None" = None
+
+
+@dataclass(slots=True)
 class _Lot:
     time: datetime
     price: Decimal
     quantity: Decimal
     fee: Decimal
     order_id: int
-    seen: int
-    """Marks of the book, by number, that the two fields below know of."""
+    seen: _Stretch
+    """The last one that the two fields below know of."""
     best: Decimal = ZERO
     drawdown: Decimal = ZERO
 
 
-@dataclass(slots=True)
 class _Book:
     """The open lots of one security, oldest first, and the prices marked since the oldest one opened.
 
-    Lots learn of the marks only when they close, so a mark costs an append whatever the number of lots.
+    All prices of a short book are negative, so that more is better in either direction.
+    Lots learn of the marks only when they close, by stretches: from one fill to the next whatever the number of bars.
+    position: of the last session whose close is among the marks.
     """
 
-    direction: int
-    lowest: Decimal
-    highest: Decimal
-    lots: list[_Lot] = field(default_factory=list)
-    marks: list[Decimal] = field(default_factory=list)
-    dropped: int = 0
-    seen: int = 0
-    """Marks, by number, that lowest and highest know of."""
-    position: int = -1
-    """Of the last session whose close is among the marks."""
+    __slots__ = ("direction", "highest", "last", "lots", "lowest", "position")
 
-    @property
-    def count(self) -> int:
-        return self.dropped + len(self.marks)
+    def __init__(self, direction: int, price: Decimal, position: int):
+        self.direction = direction
+        self.highest = self.lowest = price * direction
+        self.lots: list[_Lot] = []
+        self.last = _Stretch(self.highest, self.lowest)
+        self.position = position
 
     def follow_bars(self, security: Security) -> None:
         """Mark the closes that have come since the last time."""
-        if security.feed is not None and security.position > self.position:
-            self.marks += security.feed.fresh_closes(self.position)
-            self.position = security.position
+        feed, position = security.feed, security.position
+        if feed is None or position <= self.position:
+            return
+        closes = feed.fresh_closes(self.position, position)
+        self.position = position
+        if not closes:
+            return
+        if self.direction < 0:
+            closes = [-close for close in closes]
+        top, fall = closes[0], 0
+        for close in closes:
+            if close > top:
+                top = close
+            elif top - close > fall:
+                fall = top - close
+        highest, lowest, deepest = (Decimal(units).scaleb(-feed.places) for units in (top, min(closes), fall))
+        self._add(_Stretch(highest, lowest, deepest))
 
-    def touch(self, price: Decimal) -> None:
-        """A fill: its price is a mark too, and the extremes catch up."""
-        self.marks.append(price)
-        self._catch_up()
+    def mark(self, price: Decimal) -> None:
+        price *= self.direction
+        self._add(_Stretch(price, price))
 
-    def _catch_up(self) -> None:
-        fresh = self.marks[self.seen - self.dropped :]
-        self.lowest = min(self.lowest, *fresh)
-        self.highest = max(self.highest, *fresh)
-        self.seen = self.count
+    def _add(self, stretch: _Stretch) -> None:
+        self.last.next = self.last = stretch
+        if stretch.highest > self.highest:
+            self.highest = stretch.highest
+        if stretch.lowest < self.lowest:
+            self.lowest = stretch.lowest
 
     def follow(self, lot: _Lot) -> None:
-        """Bring a lot's best profit and deepest fall from it, per share, up to date with the marks."""
-        best, drawdown = lot.best, lot.drawdown
-        for price in self.marks[lot.seen - self.dropped :]:
-            profit = price - lot.price if self.direction > 0 else lot.price - price
+        """Bring a lot's best profit and deepest fall from it, per share, up to date with the marks.
+
+        Of equal amounts, which may differ in their places, the profit is the last one, the fall the first.
+        """
+        price, best, drawdown, stretch = lot.price, lot.best, lot.drawdown, lot.seen.next
+        while stretch is not None:
+            fall = best - (stretch.lowest - price)
+            if fall > drawdown:
+                drawdown = fall
+            if stretch.fall > drawdown:
+                drawdown = stretch.fall
+            profit = stretch.highest - price
             if profit >= best:
                 best = profit
-            elif best - profit > drawdown:
-                drawdown = best - profit
-        lot.best, lot.drawdown, lot.seen = best, drawdown, self.count
-
-    def trim(self) -> None:
-        """Forget the marks that every lot knows of."""
-        useless = min(lot.seen for lot in self.lots) - self.dropped
-        if useless > _TRIM:
-            del self.marks[:useless]
-            self.dropped += useless
+            stretch = stretch.next
+        lot.best, lot.drawdown, lot.seen = best, drawdown, self.last
 
     def split(self, factor: Decimal) -> None:
-        if self.seen < self.count:
-            self._catch_up()
         for lot in self.lots:
             self.follow(lot)
-            lot.price = fit(EXACT.multiply(lot.price, factor))
-            lot.best = fit(EXACT.multiply(lot.best, factor))
-            lot.drawdown = fit(EXACT.multiply(lot.drawdown, factor))
+            lot.price, lot.best, lot.drawdown = (multiply(x, factor) for x in (lot.price, lot.best, lot.drawdown))
             lot.quantity = divide(lot.quantity, factor)
-        self.lowest = fit(EXACT.multiply(self.lowest, factor))
-        self.highest = fit(EXACT.multiply(self.highest, factor))
-        self.dropped, self.marks = self.count, []
+        self.highest, self.lowest = multiply(self.highest, factor), multiply(self.lowest, factor)
 
 
 class TradeBuilder:
@@ -137,7 +151,7 @@ class TradeBuilder:
         book = self._books.get(security)
         if book is not None:
             book.follow_bars(security)
-            book.marks.append(security.price)
+            book.mark(security.price)
 
     def split(self, security: Security, factor: Decimal) -> None:
         """A split in raw prices: everything per share times the factor, quantities divided by it, not truncated."""
@@ -154,21 +168,19 @@ class TradeBuilder:
         book = self._books.get(security)
         if book is not None:
             book.follow_bars(security)
-            book.touch(event.fill_price)
+            book.mark(event.fill_price)
             if book.direction != direction:
                 quantity = self._close(book, event, quantity, fee)
-                if book.lots:
-                    book.trim()
-                else:
+                if not book.lots:
                     del self._books[security]
                     book = None
                 fee = ZERO
         if not quantity:
             return
         if book is None:
-            price = event.fill_price
-            book = self._books[security] = _Book(direction, price, price, position=security.position)
-        book.lots.append(_Lot(event.time, event.fill_price, quantity, fee, event.order.id, book.count))
+            book = self._books[security] = _Book(direction, event.fill_price, security.position)
+        price = event.fill_price * direction
+        book.lots.append(_Lot(event.time, price, quantity, fee, event.order.id, book.last))
 
     def _close(self, book: _Book, event: OrderEvent, quantity: Decimal, fee: Decimal) -> Decimal:
         """Close up to that quantity; returns what no lot was left for."""
@@ -186,28 +198,24 @@ class TradeBuilder:
 
 
 def _trade(book: _Book, lot: _Lot, event: OrderEvent, quantity: Decimal, fee: Decimal) -> Trade:
-    """LEAN rounds the products to cents, half to even, before any fee."""
-    if book.direction > 0:
-        gain, worst, best = event.fill_price - lot.price, book.lowest - lot.price, book.highest - lot.price
-    else:
-        gain, worst, best = lot.price - event.fill_price, lot.price - book.highest, lot.price - book.lowest
-    profit_loss, mae, mfe, end_trade_drawdown = _cents((gain, worst, best, lot.drawdown), quantity)
+    direction, entry = book.direction, lot.price
     return Trade(
-        symbol=event.order.symbol,
-        entry_time=lot.time,
-        entry_price=lot.price,
-        direction=book.direction,
-        quantity=quantity,
-        exit_time=event.time,
-        exit_price=event.fill_price,
-        profit_loss=profit_loss,
-        total_fees=lot.fee + fee,
-        mae=mae,
-        mfe=mfe,
-        end_trade_drawdown=end_trade_drawdown,
-        order_ids=(lot.order_id, event.order.id),
+        event.order.symbol,
+        lot.time,
+        entry * direction,
+        direction,
+        quantity,
+        event.time,
+        event.fill_price,
+        _cents(event.fill_price * direction - entry, quantity),
+        lot.fee + fee,
+        _cents(book.lowest - entry, quantity),
+        _cents(book.highest - entry, quantity),
+        _cents(lot.drawdown, quantity),
+        (lot.order_id, event.order.id),
     )
 
 
-def _cents(per_share: Iterable[Decimal], quantity: Decimal) -> list[Decimal]:
-    return [round_half_even(fit(EXACT.multiply(amount, quantity)), 2) for amount in per_share]
+def _cents(per_share: Decimal, quantity: Decimal) -> Decimal:
+    """LEAN rounds the products to cents, half to even, before any fee."""
+    return round_half_even(fit(per_share * quantity), 2)

@@ -1,13 +1,20 @@
 """First in, first out: every number worked out by hand."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from minilean.data import DailyBars
+from minilean.decimals import ZERO, divide, multiply, round_half_even
 from minilean.enums import OrderStatus, OrderType
 from minilean.orders import Order, OrderEvent
 from minilean.results.trades import TradeBuilder
+from minilean.securities import Clock, Feed
 
 START = datetime(2015, 6, 1, 20)
 
@@ -151,3 +158,98 @@ def test_lots_forget_no_mark_however_many_there_are(market):
             market.fill(-1, "101")
     market.fill(-2000, "101")
     assert texts(market.closed[-1])[2:] == ["-10", "6", "13"]
+
+
+class Slowly:
+    """The definition: every open lot looks at every mark as it comes."""
+
+    def __init__(self):
+        self.closed = []
+        self.lots = []
+        self.direction = 0
+
+    def mark(self, price):
+        if not self.lots:
+            return
+        self.lowest, self.highest = min(self.lowest, price), max(self.highest, price)
+        for lot in self.lots:
+            profit = price - lot.price if self.direction > 0 else lot.price - price
+            if profit >= lot.best:
+                lot.best = profit
+            elif lot.best - profit > lot.drawdown:
+                lot.drawdown = lot.best - profit
+
+    def split(self, factor):
+        for lot in self.lots:
+            lot.price, lot.best, lot.drawdown = (multiply(x, factor) for x in (lot.price, lot.best, lot.drawdown))
+            lot.quantity = divide(lot.quantity, factor)
+        if self.lots:
+            self.lowest, self.highest = multiply(self.lowest, factor), multiply(self.highest, factor)
+
+    def fill(self, number, quantity, price, fee):
+        self.mark(price)
+        direction, left = (1 if quantity > 0 else -1), Decimal(abs(quantity))
+        while left and self.lots and self.direction != direction:
+            lot = self.lots[0]
+            amount = min(left, lot.quantity)
+            gains = [x - lot.price for x in (price, self.lowest, self.highest)]
+            if self.direction < 0:
+                gains = [lot.price - x for x in (price, self.highest, self.lowest)]
+            profit, *others = (round_half_even(multiply(gain, amount), 2) for gain in (*gains, lot.drawdown))
+            self.closed.append((lot.number, number, (lot.price, price, amount, profit, lot.fee + fee, *others)))
+            left -= amount
+            lot.quantity -= amount
+            lot.fee = fee = ZERO
+            if not lot.quantity:
+                del self.lots[0]
+        if left:
+            if not self.lots:
+                self.direction, self.lowest, self.highest = direction, price, price
+            state = {"best": ZERO, "drawdown": ZERO, "number": number, "quantity": left, "price": price, "fee": fee}
+            self.lots.append(SimpleNamespace(**state))
+
+
+PRICES = st.sampled_from(["99", "100", "100.5", "101", "1.2345"])
+FILL = st.tuples(st.just("fill"), st.integers(-9, 9).filter(bool), PRICES)
+BARS = st.tuples(st.just("bars"), st.integers(1, 9))
+MARK = st.tuples(st.just("mark"), st.sampled_from(["99.0", "100", "101.25"]))
+SPLIT = st.tuples(st.just("split"), st.sampled_from(["0.5", "0.3333333333333333333333333333", "4"]))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(st.one_of(FILL, FILL, BARS, BARS, MARK, SPLIT), max_size=30),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_closed_trades_are_those_of_the_definition(make_security, steps, seed):
+    """seed: of the sessions that have a bar, and of their closes."""
+    stock, clock, random = make_security("AAA"), Clock(), np.random.default_rng(seed)
+    sessions = np.arange(300) + date(2015, 1, 1).toordinal()
+    closes = random.choice([990_000, 995_000, 1_000_000, 1_002_500, 1_012_345], len(sessions))
+    traded = np.flatnonzero(random.random(len(sessions)) < 0.8)
+    daily = DailyBars(sessions[traded], *[closes[traded]] * 5)
+    stock.feed = Feed.along(sessions, daily, False, clock, lambda day: None, date(2015, 1, 1), None)
+    builder, slowly = TradeBuilder(), Slowly()
+    for number, (kind, *what) in enumerate(steps, 1):
+        if kind == "bars":
+            for _ in range(what[0]):
+                clock.position += 1
+                if clock.position in traded:
+                    slowly.mark(Decimal(int(closes[clock.position])).scaleb(-4))
+        elif kind == "mark":
+            stock.price = Decimal(what[0])
+            builder.mark(stock)
+            slowly.mark(stock.price)
+        elif kind == "split":
+            builder.split(stock, Decimal(what[0]))
+            slowly.split(Decimal(what[0]))
+        else:
+            quantity, price, fee = what[0], Decimal(what[1]), Decimal(number)
+            order = Order(number, OrderType.MARKET_ON_OPEN, stock.symbol, quantity, START)
+            builder.fill(OrderEvent(order, 2, START, OrderStatus.FILLED, quantity, price, quantity, fee), stock)
+            slowly.fill(number, quantity, price, fee)
+    found = [
+        [*trade.order_ids, str(trade.entry_price), str(trade.exit_price), str(trade.quantity), *texts(trade)]
+        for trade in builder.closed
+    ]
+    assert found == [[*ids, *map(str, amounts)] for *ids, amounts in slowly.closed]
