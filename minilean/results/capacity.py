@@ -31,7 +31,7 @@ class _Asset:
 
 
 class CapacityEstimate:
-    """Follows fills and bars, and takes a snapshot every few days.
+    """Follows fills and their bars, and takes a snapshot every few days.
 
     value: dollars, before the rounding of what is published; lowest: the asset that limits it.
     """
@@ -45,7 +45,8 @@ class CapacityEstimate:
         self._slots: list[_Asset | None] = []
         self._free: list[int] = []
         self._index: dict[Security, int] = {}
-        self._monitored: dict[_Asset, None] = {}
+        self._filled: dict[_Asset, None] = {}
+        self._latest = datetime.min
 
     @property
     def published(self) -> Decimal:
@@ -60,7 +61,9 @@ class CapacityEstimate:
         if asset.restart:
             asset.market, asset.trades, asset.restart = ZERO, 0, False
         asset.trades += 1
-        self._monitored[asset] = None
+        if utc != self._latest:
+            self._filled, self._latest = {}, utc
+        self._filled[asset] = None
 
     def _known(self, security: Security, utc: datetime) -> _Asset:
         slot = self._index.get(security)
@@ -80,23 +83,19 @@ class CapacityEstimate:
         return asset
 
     def end_of_slice(self, utc: datetime) -> None:
-        """Look at the bars that ended with this slice."""
-        if not self._monitored:
+        """Look at the bars that ended with this slice, of what was filled in it."""
+        if utc != self._latest:
             return
-        for asset in list(self._monitored):
+        for asset in self._filled:
             bar = asset.security.bar
             if bar is None or bar.session.utc_close != utc:
                 continue
             volume = bar.volume
-            if not volume:
-                continue
-            if asset.last_fill == utc:
+            if volume:
                 # A daily bar of 6.5 hours counts as an hourly one: the bar of the fill itself, and no other.
                 asset.scale = _HOURLY_SHARE
                 traded = fit(EXACT.multiply(bar.close, volume))
                 asset.market = fit(asset.market + fit(EXACT.multiply(traded, asset.discount)))
-            else:
-                del self._monitored[asset]
 
     def is_due(self, utc: datetime) -> bool:
         """Whether it is time for a snapshot."""
