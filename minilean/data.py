@@ -76,8 +76,8 @@ class DailyBars:
 
     def price(self, column: NDArray[np.int64], row: int, adjusted: bool) -> Decimal:
         """One price as a decimal with LEAN's scale: four places, plus those of the factors."""
-        tick = self._ticks[self._segment[row]] if adjusted else _TICK
-        return fit(EXACT.multiply(tick, int(column[row])))
+        tick = self._ticks[self._segment.item(row)] if adjusted else _TICK
+        return fit(EXACT.multiply(tick, column.item(row)))
 
     def closes(self, rows: NDArray[np.int64], adjusted: bool) -> tuple[MutableSequence[int], int]:
         """Closes of those rows as whole numbers of 10**-places dollars, and the places."""
@@ -96,7 +96,7 @@ class DailyBars:
 
     def adjusted_volume(self, row: int) -> int:
         """Volume in shares as adjusted prices count them."""
-        exact = EXACT.divide(Decimal(int(self.volume[row])), self._multipliers[self._segment[row]])
+        exact = EXACT.divide(Decimal(self.volume.item(row)), self._multipliers[self._segment.item(row)])
         return int(exact.to_integral_value())
 
     def doubles(self, rows: NDArray[np.int64], adjusted: bool) -> NDArray[np.float64]:

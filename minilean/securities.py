@@ -22,20 +22,14 @@ _FEE_CAP = Decimal("0.005")
 
 
 class Bar:
-    """One daily bar of one security as subscribed.
+    """One daily bar of one security as subscribed. Prices become decimals when they are asked for."""
 
-    Prices become decimals when they are asked for: of most bars only the close ever is.
-    """
+    __slots__ = ("_feed", "_row", "_split", "session")
 
-    __slots__ = ("_adjusted", "_close", "_open", "_row", "_source", "_split", "session")
-
-    def __init__(self, source: DailyBars, row: int, adjusted: bool, session: Session):
-        self._source = source
+    def __init__(self, feed: "Feed", row: int, session: Session):
+        self._feed = feed
         self._row = row
-        self._adjusted = adjusted
-        self._open: Decimal | None = None
-        self._close: Decimal | None = None
-        self._split = ONE
+        self._split: Decimal | None = None
         self.session = session
 
     @property
@@ -50,26 +44,23 @@ class Bar:
 
     @property
     def open(self) -> Decimal:
-        if self._open is None:
-            self._open = self._price(self._source.open)
-        return self._open
-
-    @property
-    def close(self) -> Decimal:
-        if self._close is None:
-            self._close = self._price(self._source.close)
-        return self._close
+        return self._price(self._feed.bars.open)
 
     @property
     def high(self) -> Decimal:
-        return self._price(self._source.high)
+        return self._price(self._feed.bars.high)
 
     @property
     def low(self) -> Decimal:
-        return self._price(self._source.low)
+        return self._price(self._feed.bars.low)
+
+    @property
+    def close(self) -> Decimal:
+        return self._price(self._feed.bars.close)
 
     def _price(self, column: NDArray[np.int64]) -> Decimal:
-        return EXACT.multiply(self._source.price(column, self._row, self._adjusted), self._split)
+        price = self._feed.bars.price(column, self._row, self._feed.adjusted)
+        return price if self._split is None else EXACT.multiply(price, self._split)
 
     @property
     def volume(self) -> Decimal:
@@ -77,17 +68,16 @@ class Bar:
 
     def last_volume(self, since: int) -> Decimal:
         """Shares of this bar or, where nobody traded, of the last one before it that had any, back to a row."""
-        row = self._row
-        if not self._source.volume[row]:
-            traded = np.flatnonzero(self._source.volume[since:row])
+        row, bars = self._row, self._feed.bars
+        if since < row and not bars.volume[row]:
+            traded = np.flatnonzero(bars.volume[since:row])
             row = since + int(traded[-1]) if len(traded) else row
-        shares = self._source.adjusted_volume(row) if self._adjusted else int(self._source.volume[row])
-        return divide(Decimal(shares), self._split) if self._split != 1 else Decimal(shares)
+        shares = Decimal(bars.adjusted_volume(row) if self._feed.adjusted else bars.volume.item(row))
+        return shares if self._split is None else divide(shares, self._split)
 
     def split(self, factor: Decimal) -> None:
         """What a split in raw prices makes of the bar."""
-        self._split = EXACT.multiply(self._split, factor)
-        self._open = self._close = None
+        self._split = factor if self._split is None else EXACT.multiply(self._split, factor)
 
 
 @dataclass(slots=True)
@@ -137,8 +127,11 @@ class Feed:
         return cls(bars, adjusted, clock, session, rows, fresh, closes, places, subscribed, delisting_date)
 
     def bar(self, row: int) -> Bar:
-        day = date.fromordinal(int(self.bars.ordinals[row]))
-        return Bar(self.bars, row, self.adjusted, self.session(day))
+        return Bar(self, row, self.session(date.fromordinal(self.bars.ordinals.item(row))))
+
+    def close(self, row: int) -> Decimal:
+        """Of a bar, in dollars, with LEAN's scale."""
+        return self.bars.price(self.bars.close, row, self.adjusted)
 
     def fresh_closes(self, after: int, until: int) -> list[int]:
         """Closes of the bars after a session up to another, in units of 10**-places dollars."""
@@ -236,8 +229,8 @@ class Security:
     def price(self) -> Decimal:
         self._follow()
         if self._price is None:
-            bar = self.bar
-            self._price = ZERO if bar is None else bar.close
+            feed = self.feed
+            self._price = ZERO if feed is None else feed.close(self._row)
         return self._price
 
     @price.setter
