@@ -100,9 +100,15 @@ class MarketCalendar:
         return any(day.year == year for day in self._holidays)
 
     def are_sessions(self, ordinals: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """`is_session` of many days at once, by proleptic ordinal."""
-        weekdays = np.isin((ordinals + 6) % 7, list(self._weekdays))
-        return weekdays & ~np.isin(ordinals, [day.toordinal() for day in self._holidays])
+        """`is_session` of many days at once, by proleptic ordinal; none is later than 2200."""
+        return self._by_ordinal[ordinals]
+
+    @functools.cached_property
+    def _by_ordinal(self) -> NDArray[np.bool_]:
+        week = np.array([(ordinal + 6) % 7 in self._weekdays for ordinal in range(7)])
+        found = np.tile(week, date(2201, 1, 1).toordinal() // 7)
+        found[[ordinal for day in self._holidays if (ordinal := day.toordinal()) < len(found)]] = False
+        return found
 
     def are_open(self, ordinals: NDArray[np.int64], hours: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the session of each day is on in the hour that begins then; all days have one."""
@@ -148,11 +154,6 @@ class MarketCalendar:
             if self.is_session(day):
                 return day
         raise DataError(f"the market-hours database has no session within a month of {day}")
-
-    def month_sessions(self, year: int, month: int) -> tuple[date, ...]:
-        first = date(year, month, 1)
-        following = date(year + month // 12, month % 12 + 1, 1)
-        return self.sessions(first, following - timedelta(days=1))
 
 
 def _has_session(segments: Iterable[Mapping[str, str]]) -> bool:

@@ -257,13 +257,17 @@ class DataFolder:
     def _columns(self, kind: str, sid: SecurityIdentifier) -> NDArray[np.int64]:
         """(6 or 7, T) the columns of `read_bars` over a security's tickers; LEAN too drops days without session."""
         with_hours = kind == "hour"
-        tables = [np.empty((0, 7 if with_hours else 6), dtype=np.int64)]
+        tables = []
         for ticker, first, last in self._segments(sid):
-            table = read_bars(self._equity / kind / f"{ticker.lower()}.zip", with_hours)
-            if table is not None:
-                inside = (table[:, 0] >= first.toordinal()) & (table[:, 0] <= last.toordinal())
-                tables.append(table[inside & self.calendar.are_sessions(table[:, 0])])
-        return np.ascontiguousarray(np.concatenate(tables).T)
+            bars = read_bars(self._equity / kind / f"{ticker.lower()}.zip", with_hours)
+            if bars is not None:
+                table = bars.T
+                inside = (table[0] >= first.toordinal()) & (table[0] <= last.toordinal())
+                inside &= self.calendar.are_sessions(table[0])
+                tables.append(table if inside.all() else table[:, inside])
+        if len(tables) == 1:
+            return tables[0]
+        return np.concatenate([np.empty((7 if with_hours else 6, 0), dtype=np.int64), *tables], axis=1)
 
     @cached_property
     def _factor_files(self) -> dict[str, File]:

@@ -198,8 +198,9 @@ class Engine:
 
         def choose(path: Path) -> list[Symbol] | None:
             day = datetime.strptime(path.stem, "%Y%m%d")
-            rows = [ETFConstituentUniverse(row, day) for row in self.data.constituents(path)]
-            chosen = self._call(select, Constituents(rows))
+            rows = self.data.constituents(path)
+            shown = Constituents(lambda: [ETFConstituentUniverse(row, day) for row in rows])
+            chosen = self._call(select, shown)
             if chosen is UniverseNames.UNCHANGED:
                 return None
             return [SYMBOLS.symbol(symbol) for symbol in chosen]

@@ -9,13 +9,14 @@ give up on in its log alone is refused: a DataError names the file, the line and
 import functools
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ _FACTORS = (Decimal("1e-12"), Decimal("1e8"))
 _EPOCH = date(1970, 1, 1).toordinal()
 _LARGEST_FILE = 1 << 26
 """Unpacked; a century of hourly bars has a fifth of it."""
+_SMALL_FILE = 1 << 18
+"""What is asked for at first: room for the largest one takes longer to get than most files take to read."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,33 @@ class FactorRow:
 
 
 class Constituent(NamedTuple):
-    """One row of an ETF constituents file; None where the cell is empty."""
+    """One row of an ETF constituents file; None where the cell is empty.
+
+    cells: last update, weight, shares held and market value as they are written.
+    """
 
     symbol: Symbol
-    last_update: datetime | None
-    weight: Decimal | None
-    shares_held: Decimal | None
-    market_value: Decimal | None
+    cells: Sequence[str]
+
+    @property
+    def last_update(self) -> datetime | None:
+        return _moment(self.cells[0])
+
+    @property
+    def weight(self) -> Decimal | None:
+        return self.amount(1)
+
+    @property
+    def shares_held(self) -> Decimal | None:
+        return self.amount(2)
+
+    @property
+    def market_value(self) -> Decimal | None:
+        return self.amount(3)
+
+    def amount(self, column: int) -> Decimal | None:
+        cell = self.cells[column]
+        return _decimal(cell) if cell else None
 
 
 File = Path | zipfile.Path
@@ -122,7 +145,7 @@ def files_by_ticker(folder: Path) -> dict[str, File]:
 def read_map_file(path: File) -> MapFile:
     """Rows in order of date; of several on one day the first."""
     rows: dict[date, str] = {}
-    for number, cells in _lines(path):
+    for number, cells in _lines(_text(path)):
         try:
             day, ticker = parse_date(cells[0]), cells[1].lower()
             if not is_ticker(ticker):
@@ -137,10 +160,26 @@ def read_map_file(path: File) -> MapFile:
 
 def read_factor_file(path: File) -> tuple[FactorRow, ...]:
     """Rows in order of date, of several on one day the first, without those that LEAN leaves out; empty if no file."""
-    rows: dict[date, FactorRow] = {}
     if not path.exists():
         return ()
-    for number, cells in _lines(path):
+    text = _text(path)
+    rows = {row.day: row for row in reversed(_usual_factors(text) or _factors(path, text))}
+    return tuple(rows[day] for day in sorted(rows))
+
+
+def _usual_factors(text: str) -> list[FactorRow]:
+    """Rows of a file without anything unusual; none of any other."""
+    cells = _columns(text, _FACTOR_ROWS, 4)
+    with suppress(ValueError):
+        rows = [FactorRow(parse_date(day), *map(Decimal, numbers)) for day, *numbers in zip(*cells, strict=True)]
+        if all(_FACTORS[0] <= row.price_factor * row.split_factor <= _FACTORS[1] for row in rows):
+            return rows
+    return []
+
+
+def _factors(path: File, text: str) -> list[FactorRow]:
+    rows = []
+    for number, cells in _lines(text):
         if any("inf" in cell or "e+" in cell for cell in cells):
             continue
         try:
@@ -151,31 +190,37 @@ def read_factor_file(path: File) -> tuple[FactorRow, ...]:
         except ValueError:
             raise _refusal(path, number, cells, "date,price factor,split factor,reference price") from None
         if price and split:
-            rows.setdefault(row.day, row)
-    return tuple(rows[day] for day in sorted(rows))
+            rows.append(row)
+    return rows
 
 
 def read_constituents(path: Path) -> list[Constituent]:
     """Rows of one constituents file, in file order."""
+    text = _text(path)
+    columns = _columns(text, _CONSTITUENT_ROWS, 6)
+    if columns:
+        tickers, sids, *cells = columns
+        with suppress(ValueError):
+            return list(map(Constituent, map(_symbol, sids, tickers), zip(*cells, strict=True)))
     found = []
-    for number, cells in _lines(path):
+    for number, line in _lines(text):
         try:
-            ticker, sid, updated, *amounts = cells
-            if not is_ticker(ticker) or len(amounts) < 3:
-                raise ValueError("no ticker, or too few columns")
-            weight, shares, value = [_decimal(cell) if cell else None for cell in amounts[:3]]
-            symbol = _symbol(sid, ticker)
+            ticker, sid, *amounts = line
+            if len(amounts) < 4:
+                raise ValueError("too few columns")
+            row = Constituent(_symbol(sid, ticker), amounts)
+            for column in (1, 2, 3):
+                row.amount(column)
         except ValueError:
-            raise _refusal(path, number, cells, "ticker,SID,date,weight,shares,value") from None
-        moment = _moment(updated)
-        found.append(Constituent(symbol, moment, weight, shares, value))
+            raise _refusal(path, number, line, "ticker,SID,date,weight,shares,value") from None
+        found.append(row)
     return found
 
 
 def read_interest_rates(path: Path) -> list[tuple[date, Decimal]]:
     """(day, rate as a fraction) since when it held, by day, of several on one day the last; empty if no file."""
     rates: dict[date, Decimal] = {}
-    for number, cells in _lines(path) if path.exists() else ():
+    for number, cells in _lines(_text(path)) if path.exists() else ():
         if number == 1 or len(cells) < 2 or not cells[1]:
             continue
         try:
@@ -196,8 +241,11 @@ def read_bars(path: Path, with_hours: bool = False) -> NDArray[np.int64] | None:
         return None
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            raw = read_whole(zipfile.Path(archive, names[0])) if names else b""
+            raw = b""
+            for name in archive.namelist()[:1]:
+                if not name or name.endswith("/"):
+                    raise IsADirectoryError(zipfile.Path(archive, name))
+                raw = _content(archive.open(name))
     except Exception as error:  # a damaged archive raises any of a dozen types
         raise _unreadable(path, error) from None
     table = _as_written(raw)
@@ -206,44 +254,61 @@ def read_bars(path: Path, with_hours: bool = False) -> NDArray[np.int64] | None:
         if not raw.strip():
             return np.empty((0, 7 if with_hours else 6), dtype=np.int64)
         table = _numbers(raw)
-    if table is not None and not _possible(table):
-        table = None
-    ordinals = _ordinals(table) if table is not None else None
+    ordinals = _ordinals(table[0]) if table is not None and _possible(table) else None
     if table is None or ordinals is None:
         raise DataError(f"{path}, {_first_bad_line(raw)}: correct it, or get or make the file again")
-    moments = ordinals * 24 + table[:, 1] if with_hours else ordinals
-    columns = [ordinals, *table.T[2:]]
-    if with_hours:
-        columns.append(table[:, 1])
-    bars: NDArray[np.int64] = np.stack(columns, axis=1)
-    later = np.ones(len(moments), dtype=bool)
-    later[1:] = moments[1:] > np.maximum.accumulate(moments)[:-1]
-    if not later.all():
-        bars = bars[later]
-    return bars
+    moments = ordinals * 24 + table[1] if with_hours else ordinals
+    columns: NDArray[np.int64] = np.stack([ordinals, *table[3:], table[1]] if with_hours else [ordinals, *table[3:]])
+    if not (moments[1:] > moments[:-1]).all():
+        columns = columns[:, np.append(True, moments[1:] > np.maximum.accumulate(moments)[:-1])]
+    return columns.T
 
 
 _SEPARATORS = np.frombuffer(b" :,,,,,\n", dtype=np.uint8)
-_BLANKS = bytes.maketrans(b":,\n", b"   ")
+_SHORTEST = (8, 1, 2, 1, 1, 1, 1, 1)
+_LONGEST = (8, 2, 2, 18, 18, 18, 18, 18)
+_POWERS = 10 ** np.arange(9, dtype=np.uint32)
+_MARGIN = 24
+"""Zeros before the digits of a file: no number has more."""
 
 
 def _as_written(raw: bytes) -> NDArray[np.int64] | None:
-    """(T, 7) yyyyMMdd, hour, open, high, low, close, volume, of a file that has nothing but digits and the eight
-    separators of each line; None for any other."""
+    """(8, T) yyyyMMdd, hour, minutes, open, high, low, close, volume, of a file that has nothing but digits and the
+    eight separators of each line; None for any other."""
     if not raw.endswith(b"\n"):
         raw += b"\n"
-    characters = np.frombuffer(raw, dtype=np.uint8)
-    at = np.flatnonzero(characters - ord("0") > 9)  # unsigned: what comes before the digits is above them too
-    if len(at) % 8:
+    digits = np.zeros(_MARGIN + len(raw), dtype=np.uint8)
+    np.subtract(np.frombuffer(raw, dtype=np.uint8), ord("0"), out=digits[_MARGIN:])
+    at = np.flatnonzero(digits > 9)  # unsigned: what comes before the digits is above them too
+    if len(at) % 8 or not (digits[at].reshape(-1, 8) == _SEPARATORS - ord("0")).all():
         return None
-    lengths = (np.diff(at, prepend=-1) - 1).reshape(-1, 8)
-    if not (characters[at].reshape(-1, 8) == _SEPARATORS).all() or lengths.min() < 1 or lengths.max() > 18:
+    digits[at] = 0
+    ends = np.ascontiguousarray(at.reshape(-1, 8).T)
+    lengths = np.empty_like(ends)
+    lengths[0] = ends[0] - np.append(_MARGIN, ends[-1, :-1] + 1)
+    lengths[1:] = np.diff(ends, axis=0) - 1
+    shortest, longest = lengths.min(axis=1), lengths.max(axis=1)
+    if (shortest < _SHORTEST).any() or (longest > _LONGEST).any():
         return None
-    if (lengths[:, 0] != 8).any() or lengths[:, 1].max() > 2 or (lengths[:, 2] != 2).any():
-        return None
-    cells: NDArray[np.int64] = np.fromstring(raw.translate(_BLANKS), dtype=np.int64, sep=" ").reshape(-1, 8)
-    table: NDArray[np.int64] = cells[:, [0, 1, 3, 4, 5, 6, 7]]
-    return None if cells[:, 2].any() else table  # the minutes
+    twos = digits[:-1] * np.uint8(10)  # the numbers that the two, and the four, characters from each on make
+    twos += digits[1:]
+    fours = np.multiply(twos[:-2], 100, dtype=np.uint16)
+    fours += twos[2:]
+
+    def digits_before(ends: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The number that the last digits before some places make, at most eight of them."""
+        eights = np.multiply(fours[ends - 8], 10000, dtype=np.uint32)
+        eights += fours[ends - 4]
+        eights %= _POWERS[np.minimum(lengths, 8)]
+        found: NDArray[np.int64] = eights.astype(np.int64)
+        return found
+
+    cells = digits_before(ends, lengths)
+    for done in (8, 16):
+        if longest.max() > done:
+            longer = lengths > done
+            cells[longer] += digits_before(ends[longer] - done, lengths[longer] - done) * 10**done
+    return cells
 
 
 def _numbers(raw: bytes) -> NDArray[np.int64] | None:
@@ -255,25 +320,28 @@ def _numbers(raw: bytes) -> NDArray[np.int64] | None:
 
 
 def _possible(table: NDArray[np.int64]) -> bool:
-    """Whether hours are of a day, prices above zero and below the highest, volumes not negative."""
-    least, most = table.min(axis=0), table.max(axis=0)
-    prices_are = least[2:6].min() > 0 and most[2:6].max() < _HIGHEST_PRICE
-    return bool(least[1] >= 0 and most[1] < 24 and prices_are and least[6] >= 0)
+    """Whether hours are of a day and whole, prices above zero and below the highest."""
+    most = table.max(axis=1)
+    return bool(most[1] < 24 and most[2] == 0 and table[3:7].min() > 0 and most[3:7].max() < _HIGHEST_PRICE)
 
 
-def _ordinals(table: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """(T,) proleptic ordinals of the dates in the first column; None where one is no date."""
-    stamps = table[:, 0]
-    if stamps.min() < _YEARS[0] * 10000 or stamps.max() > (_YEARS[1] + 1) * 10000:
+_MONTHS = np.arange(f"{_YEARS[0]}", f"{_YEARS[1] + 1}-02", dtype="datetime64[M]")
+_MONTH_STARTS: NDArray[np.int64] = _MONTHS.astype("datetime64[D]").astype(np.int64) + _EPOCH
+"""Ordinals of the first days of the months of all years, and of the month after them."""
+
+
+def _ordinals(stamps: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """(T,) proleptic ordinals of dates yyyyMMdd; None where one is no date."""
+    years = stamps // 10000
+    if years.min() < _YEARS[0] or years.max() > _YEARS[1]:
         return None
-    years_and_months, days_of_month = np.divmod(stamps, 100)
-    years, months_of_year = np.divmod(years_and_months, 100)
-    months = (years * 12 + months_of_year - 1 - 1970 * 12).astype("datetime64[M]")
-    days = months.astype("datetime64[D]") + (days_of_month - 1)
-    if months_of_year.min() < 1 or months_of_year.max() > 12 or (days.astype("datetime64[M]") != months).any():
+    months_of_year = stamps // 100 - years * 100
+    days_of_month = stamps % 100
+    if months_of_year.min() < 1 or months_of_year.max() > 12 or days_of_month.min() < 1:
         return None
-    ordinals: NDArray[np.int64] = days.astype(np.int64) + _EPOCH
-    return ordinals
+    months = years * 12 + months_of_year - (_YEARS[0] * 12 + 1)
+    ordinals: NDArray[np.int64] = _MONTH_STARTS[months] + days_of_month - 1
+    return ordinals if (ordinals < _MONTH_STARTS[months + 1]).all() else None
 
 
 _BAR = re.compile(rb" *([0-9]{8}) +(?:[01]?[0-9]|2[0-3]):00((?:,[0-9]{1,18}(?:\.0+)?){4}),[0-9]{1,18}(?:\.0+)? *")
@@ -298,8 +366,14 @@ def _first_bad_line(raw: bytes) -> str:
 
 def read_whole(file: File) -> bytes:
     """The bytes of a file, packed or not. Raises ValueError where there are more than any file of a data folder has."""
-    with file.open("rb") as stream:
-        content = stream.read(_LARGEST_FILE + 1)
+    return _content(file.open("rb"))
+
+
+def _content(stream: IO[bytes]) -> bytes:
+    with stream:
+        content = stream.read(_SMALL_FILE)
+        if len(content) == _SMALL_FILE:
+            content += stream.read(_LARGEST_FILE + 1 - _SMALL_FILE)
     if len(content) > _LARGEST_FILE:
         raise ValueError(f"it is larger than {_LARGEST_FILE:,} bytes")
     return content
@@ -309,15 +383,35 @@ def _unreadable(archive: Path, error: Exception) -> DataError:
     return DataError(f"{archive} is not a readable zip file ({error}): get it or make it again")
 
 
-def _lines(path: File) -> Iterator[tuple[int, list[str]]]:
-    """Numbered, non-blank lines of a small csv file, split at commas."""
+def _text(path: File) -> str:
+    """The text of a small csv file, every line end a line feed."""
     try:
         text = read_whole(path).decode("utf-8-sig")
     except Exception as error:  # what is damaged inside an archive raises any of a dozen types
         raise DataError(f"{path} cannot be read ({error}): get it or make it again") from None
-    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Numbered, non-blank lines, split at commas."""
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, [cell.strip() for cell in line.split(",")]
+
+
+_FACTOR_ROWS = re.compile(r"(?:[0-9]{8}(?:,[0-9]{1,12}+(?:\.[0-9]{1,12}+)?+){3}\n)++")
+_CONSTITUENT_ROWS = re.compile(
+    r"(?:[^\s,]++,[^\s,]++ [0-9A-Z]++,[0-9]*+(?:,(?:[0-9]{1,28}+(?:\.[0-9]{1,28}+)?+)?+){3}\n)++"
+)
+
+
+def _columns(text: str, usual: re.Pattern[str], width: int) -> list[list[str]]:
+    """The cells of a file by column, where all its rows are as they usually are; none of any other."""
+    text = text.rstrip("\n") + "\n"
+    if not usual.fullmatch(text):
+        return []
+    cells = text.replace("\n", ",").split(",")
+    return [cells[column:-1:width] for column in range(width)]
 
 
 def _refusal(path: File, number: int, cells: list[str], columns: str) -> DataError:
@@ -328,6 +422,9 @@ def _refusal(path: File, number: int, cells: list[str], columns: str) -> DataErr
 
 @functools.lru_cache(maxsize=4096)
 def _symbol(sid: str, ticker: str) -> Symbol:
+    """Raises ValueError for what is no identifier or no ticker."""
+    if not is_ticker(ticker):
+        raise ValueError(f"{ticker!r} is no ticker")
     return Symbol(SecurityIdentifier.parse(sid), ticker)
 
 

@@ -1,6 +1,6 @@
 """LEAN's collections, as Python sees them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from minilean.members import LeanObject, lean
@@ -15,15 +15,18 @@ class Enumerable(LeanObject):
     def __init__(self, items: list[Any]):
         self._items = items
 
+    def _all(self) -> list[Any]:
+        return self._items
+
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._items)
+        return iter(self._all())
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._all())
 
     @property
     def count(self) -> int:
-        return len(self._items)
+        return len(self)
 
 
 @lean("QuantConnect.Util", "MemoizingEnumerable`1[QuantConnect.Data.Market.TradeBar]", "MemoizingEnumerable[TradeBar]")
@@ -39,14 +42,25 @@ class TypedHistory(Enumerable):
     "CastingEnumerable[BaseData,ETFConstituentUniverse]",
 )
 class Constituents(Enumerable):
-    """What a universe's filter receives; it can be indexed, but as in LEAN neither sliced nor sorted in place."""
+    """What a universe's filter receives; it can be indexed, but as in LEAN neither sliced nor sorted in place.
 
-    __slots__ = ()
+    The rows are made when the filter first looks at one: most days it does not.
+    """
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[[], list[Any]]):
+        super().__init__([])
+        self._make = make
+
+    def _all(self) -> list[Any]:
+        self._items = self._items or self._make()
+        return self._items
 
     def __getitem__(self, index: int) -> Any:
         if not isinstance(index, int):
             raise TypeError(f"No method matches given arguments for get_Item: ({type(index)})")
-        return self._items[index]
+        return self._all()[index]
 
 
 class KeyValuePair(LeanObject):

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from minilean.errors import DataError
 from minilean.formats import (
@@ -200,6 +202,37 @@ def test_constituents_with_a_row_that_is_none_are_refused(csv, content, line):
     assert "is not ticker,SID,date,weight,shares,value" in refused(read_constituents, csv(content), line)
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [ROW.strip(), "BRK.B,BRK VCY032R250MD,20130531,1,0.5,"],
+        ["AAA,AAA VCY032R250MD,,,,", "AAA,AAA VCY032R250MD,20130631,0.0100,12345678901234567890,007"],
+    ],
+)
+def test_a_list_of_usual_rows_reads_as_each_does_among_unusual_ones(csv, rows):
+    usual = read_constituents(csv("\n".join(rows)))
+    found = read_constituents(csv("\n".join([*(f" {row} " for row in rows), "ZZZ,ZZZ VCY032R250MD,x,-1,1e3,+.5"])))
+
+    def shown(row: Any) -> list[str]:
+        return [str(x) for x in (row.symbol, row.last_update, row.weight, row.shares_held, row.market_value)]
+
+    assert [shown(row) for row in usual] == [shown(row) for row in found[:-1]]
+    assert shown(found[-1])[1:] == ["None", "-1", "1000", "0.5"]
+
+
+def test_factors_of_usual_rows_read_as_each_does_among_unusual_ones(csv):
+    rows = ["20130603,0.9800,0.5,100", "20120603,1,1.000,007.50", "20130603,1,1,1", "20501231,1,1,0"]
+    usual = read_factor_file(csv("\n".join(rows)))
+    found = read_factor_file(csv("\n\n".join([*rows, "20130604,0,1,1"])))
+    assert [repr(row) for row in usual] == [repr(row) for row in found]
+    assert len(usual) == 3
+
+
+@pytest.mark.parametrize("row", ["20130631,1,1,1", "20130605,999999999,1,1", "20130605,0.000001,0.0000001,1"])
+def test_factors_that_look_usual_are_refused_all_the_same(csv, row):
+    refused(read_factor_file, csv(f"20130603,1,1,1\n{row}\n20501231,1,1,0\n"), 2)
+
+
 # --- interest rates
 
 
@@ -261,6 +294,30 @@ def test_hourly_bars_have_their_hour(zipped):
     bars = read_bars(zipped(content), with_hours=True)
     assert bars is not None
     assert bars[:, [1, 6]].tolist() == [[1, 9], [2, 10]]
+
+
+@given(st.lists(st.tuples(*[st.integers(1, 10**14 - 1)] * 4, st.integers(0, 10**18 - 1)), min_size=1, max_size=30))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+def test_numbers_of_any_length_are_read_to_the_digit(zipped, cells):
+    days = [DAY + timedelta(days=at) for at in range(len(cells))]
+    lines = [f"{day:%Y%m%d} 00:00,{','.join(str(cell) for cell in row)}" for day, row in zip(days, cells, strict=True)]
+    bars = read_bars(zipped("\n".join(lines)))
+    assert bars is not None
+    assert bars.tolist() == [[day.toordinal(), *row] for day, row in zip(days, cells, strict=True)]
+
+
+def test_zeros_before_a_number_change_nothing(zipped):
+    bars = read_bars(zipped(BARS.replace(",12,", ",000000000000012,")))
+    assert bars is not None
+    assert bars.tolist() == READ
+
+
+def test_an_archive_that_begins_with_a_folder_is_refused(tmp_path):
+    path = tmp_path / "abc.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("abc/", b"")
+        archive.writestr("abc/abc.csv", BARS)
+    assert f"({path}/abc/)" in refused(read_bars, path)
 
 
 @pytest.mark.parametrize("content", ["", "\n\r\n ", "\ufeff"])
