@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pandas.core import indexing
 
 from minilean.symbols import SYMBOLS, Symbol
@@ -82,8 +83,10 @@ def _copying(dropna: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(dropna)
     def drop(self: Any, *arguments: Any, **options: Any) -> Any:
-        if not arguments and not options and self.dtype == _DOUBLE and not np.isnan(self._values).any():
-            return self.copy()
+        if not arguments and not options and self.dtype == _DOUBLE:
+            values = self._values
+            if not np.isnan(values).any():
+                return _with_values(self, values.copy())
         return dropna(self, *arguments, **options)
 
     return drop
@@ -94,12 +97,15 @@ def _comparing(notna: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(notna)
     def holds(self: Any) -> Any:
-        if self.dtype != _DOUBLE:
-            return notna(self)
         values = self._values
-        manager = type(self._mgr).from_array(values == values, self.index)
-        found = self._constructor_from_mgr(manager, axes=manager.axes)
-        found._name = self._name
-        return found.__finalize__(self, method="notna")
+        return _with_values(self, values == values) if self.dtype == _DOUBLE else notna(self)
 
     return holds
+
+
+def _with_values(series: Any, values: NDArray[Any]) -> Any:
+    """The series with other values, by pandas' own shortest way."""
+    manager = type(series._mgr).from_array(values, series.index)
+    made = series._constructor_from_mgr(manager, axes=manager.axes)
+    made._name = series._name
+    return made.__finalize__(series)
