@@ -50,6 +50,7 @@ class Holdings:
         self._exposure_series = exposure_series
         self._margin_series = margin_series
         self._latest_ticker = latest_ticker
+        self._sides: list[Series] = []
         self._texts = _Texts()
         self._columns: dict[Series, int] = {}
         self._last_shown: tuple[int, NDArray[np.int64]] = 0, np.zeros(0, dtype=np.int64)
@@ -60,16 +61,14 @@ class Holdings:
 
         now: Unix seconds; total: the portfolio's value in dollars; is_exposed: whether exposure has a point then.
         """
-        if is_exposed:
-            for name in _SIDES:
-                self._exposure_series(name)
+        if is_exposed and not self._sides:
+            self._sides = [self._exposure_series(name) for name in _SIDES]
         self._noted.append((now, total, positions, is_exposed))
 
     def draw(self) -> dict[int, Decimal]:
         """Fill the series; returns the margin used, in percent of the portfolio, by time, where there was any."""
         states: list[tuple[Decimal, Positions]] = []
         times: list[list[int]] = []
-        sides = [self._exposure_series(name) for name in _SIDES] if any(entry[3] for entry in self._noted) else []
         for now, total, positions, is_exposed in self._noted:
             if not states or positions is not states[-1][1] or total != states[-1][0]:
                 states.append((total, positions))
@@ -77,7 +76,7 @@ class Holdings:
                 exposure = _exposure(total, positions)
             times[-1].append(now)
             if is_exposed:
-                for series, point in zip(sides, exposure, strict=True):
+                for series, point in zip(self._sides, exposure, strict=True):
                     series.add(now, point)
         held = [at for at, (total, positions) in enumerate(states) if positions.securities and total]
         used: dict[int, Decimal] = {}

@@ -41,7 +41,11 @@ _MARGIN_STYLE = ',"indexName":"Margin Used (%)","tooltip":"{SERIES_NAME}: {VALUE
 
 
 class PortfolioView(Protocol):
-    """What the results read of a portfolio; active() in the order of LEAN's securities dictionary."""
+    """What the results read of a portfolio.
+
+    active: in the order of LEAN's securities dictionary. positions: on the same list of securities, the very object,
+    only as long as neither they nor the active ones change.
+    """
 
     @property
     def total_fees(self) -> Decimal: ...
@@ -117,8 +121,12 @@ class Recorder:
         self._turnover_base = self._turnover_last = ZERO
         self._drawdown = "0.0"
         self._active: list[Security] = []
+        self._held: Sequence[Security] | None = None
         self._has_sold = False
-        self._sales_points: list[tuple[Series, str]] = []
+        self._sales_points: dict[Series, str] = {}
+        self._sales_times: list[int] = []
+        self._capacity_value: Decimal | None = None
+        self._capacity_text = ""
         self._holdings = Holdings(
             lambda name: self._series("Exposure", name, "", LINE),
             self._margin_series,
@@ -217,10 +225,10 @@ class Recorder:
     # --- sampling
 
     def _series(self, chart: str, name: str, unit: str, kind: int, *, index: int = 0, extra: str = "") -> Series:
-        owner = self._chart(chart)
-        series = owner.series.get(name)
+        series_of = self._chart(chart).series
+        series = series_of.get(name)
         if series is None:
-            series = owner.series[name] = Series(name, unit, kind, index=index, extra=extra)
+            series = series_of[name] = Series(name, unit, kind, index=index, extra=extra)
         return series
 
     def _chart(self, name: str, *, legend_disabled: bool = False) -> Chart:
@@ -244,7 +252,7 @@ class Recorder:
         candle = self._candle
         if total is not self._candle_total:
             self._candle_total = total
-            self._candle_value = round_half_even(total, 4)
+            self._candle_value = smart(round_half_even(total, 4))
         elif candle is not None:
             return candle
         value = self._candle_value
@@ -261,10 +269,9 @@ class Recorder:
         candle = self._candle or self._update_candle()
         self._candle = None
         if not self._equity.times or now > self._equity.times[-1]:
-            rounded = {id(value): smart(value) for value in {id(value): value for value in candle}.values()}
-            texts = {key: number(value) for key, value in rounded.items()}
+            texts = {id(value): number(value) for value in candle}
             self._equity.add(now, ",".join([texts[id(value)] for value in candle]))
-            self._closes.append(rounded[id(candle[3])])
+            self._closes.append(candle[3])
 
     def _sample(self, now: int, benchmark: Decimal) -> None:
         total = self._portfolio.total_value()
@@ -284,16 +291,22 @@ class Recorder:
             fall = divide(total, self._highest_value) - 1 if self._highest_value else ZERO
             self._drawdown = number(smart(round_half_even(fall * _HUNDRED, 2)))
         self._series("Drawdown", "Equity Drawdown", "%", LINE).add(now, self._drawdown)
-        active = list(self._portfolio.active())
-        if self._has_sold or active != self._active:
-            self._active, self._has_sold = active, False
-            self._rank_sales(active)
-        for series, point in self._sales_points:
-            series.add(now, point)
+        positions = self._portfolio.positions()
+        if self._has_sold or positions.securities is not self._held:
+            self._held = positions.securities
+            active = list(self._portfolio.active())
+            if self._has_sold or active != self._active:
+                self._draw_sales()
+                self._active, self._has_sold = active, False
+                self._rank_sales(active)
+        if not self._sales_times or now > self._sales_times[-1]:
+            self._sales_times.append(now)
         self._chart("Portfolio Margin", legend_disabled=True)
-        self._holdings.note(now, total, self._portfolio.positions(), is_exposed=bool(active))
-        capacity = self._series("Capacity", "Strategy Capacity", "$", LINE)
-        capacity.add(now, number(smart(self._capacity.published)))
+        self._holdings.note(now, total, positions, is_exposed=bool(self._active))
+        if self._capacity.value is not self._capacity_value:
+            self._capacity_value = self._capacity.value
+            self._capacity_text = number(smart(self._capacity.published))
+        self._series("Capacity", "Strategy Capacity", "$", LINE).add(now, self._capacity_text)
 
     def _sample_turnover(self, now: int, total: Decimal) -> None:
         """Share of the portfolio that was traded since the sample before; a second sample of one time replaces it."""
@@ -309,14 +322,24 @@ class Recorder:
             self._turnover.append(value)
         self._series("Portfolio Turnover", "Portfolio Turnover", "%", LINE).put(now, number(value))
 
+    def _draw_sales(self) -> None:
+        """What was sold had the same points at all samples since the last call."""
+        for series, point in self._sales_points.items():
+            for now in self._sales_times[:1]:
+                series.add(now, point)
+            series.times += self._sales_times[1:]
+            series.points += [point] * len(self._sales_times[1:])
+        self._sales_times.clear()
+
     def _rank_sales(self, active: Sequence[Security]) -> None:
         """What each security of the algorithm was traded for so far, the largest thirty."""
         sales = [(security, security.sale_volume) for security in active if security.sale_volume]
         largest = sorted(sales, key=lambda sale: sale[1], reverse=True)[:SALES_SERIES]
-        self._sales_points = [
-            (self._series("Assets Sales Volume", security.symbol.value, "$", TREEMAP), number(smart(volume)))
-            for security, volume in largest
-        ]
+        self._sales_points = {}
+        for security, volume in largest:
+            series = self._series("Assets Sales Volume", security.symbol.value, "$", TREEMAP)
+            if series not in self._sales_points:  # of two that share a ticker the larger
+                self._sales_points[series] = number(smart(volume))
 
     def _margin_series(self, name: str) -> Series:
         return self._series("Portfolio Margin", name, "%", BAR, extra=_MARGIN_STYLE)
@@ -425,6 +448,7 @@ class Recorder:
         orders: all of them, by id. status: LEAN's word for how the run ended.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        self._draw_sales()
         performance = {
             "tradeStatistics": self._table.statistics([slice(0, len(self._trades.closed))])[0],
             "portfolioStatistics": portfolio_texts(self._total),
