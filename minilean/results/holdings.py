@@ -172,12 +172,13 @@ class Holdings:
         repeats = np.append(lengths[state], np.ones_like(left))
         state, column = np.append(state, left), np.append(column, gone)
         order = np.lexsort((state, column))
+        order = order[_last_of_each(column[order], state[order])]
         repeats = repeats[order]
         rows = np.repeat(order, repeats)
         shifts = (np.cumsum(lengths) - lengths)[state[order]] - (np.cumsum(repeats) - repeats)
         moments = np.array(list(chain.from_iterable(times)))[np.repeat(shifts, repeats) + np.arange(len(rows))]
         of_rows = column[rows]
-        stays = np.append((of_rows[1:] != of_rows[:-1]) | (moments[1:] != moments[:-1]), True)
+        stays = _last_of_each(of_rows, moments)
         points = np.array([*texts, *["null"] * len(left)], dtype=object)[rows[stays]].tolist()
         moments, of_rows = moments[stays].tolist(), of_rows[stays]
         ends = np.searchsorted(of_rows, np.arange(len(self._columns)), side="right").tolist()
@@ -186,6 +187,11 @@ class Holdings:
             if begin < end:
                 series.extend(moments[begin:end], points[begin:end])
             begin = end
+
+
+def _last_of_each(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where a pair of the two columns is followed by another one."""
+    return np.append((first[1:] != first[:-1]) | (second[1:] != second[:-1]), True)
 
 
 def _exposure(total: Decimal, positions: Positions) -> tuple[str, str]:

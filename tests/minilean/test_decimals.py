@@ -17,6 +17,7 @@ from minilean.decimals import (
     plain,
     round_half_even,
     round_half_up,
+    shortest,
     smart,
     text,
     to_double,
@@ -248,3 +249,12 @@ def test_numbers_print_plainly_with_their_own_scale(x, shown, in_json):
 
 def test_an_integer_prints_with_a_point_in_json():
     assert number(-5) == "-5.0"
+
+
+@given(NET)
+@example(Decimal("0.00"))
+@example(Decimal("-0.0"))
+@example(Decimal("1E+3"))
+@example(Decimal("0.00000010"))
+def test_the_shortest_number_is_that_of_the_normalised_decimal(x):
+    assert shortest(x) == number(normalise(x))

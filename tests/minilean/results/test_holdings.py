@@ -95,3 +95,69 @@ def test_exposure_has_a_side_for_longs_and_one_for_shorts():
     assert sheet.last("Equity - Long Ratio") == "0.9"
     assert sheet.last("Equity - Short Ratio") == "-0.3"
     assert all(earlier < later for series in sheet.series.values() for earlier, later in pairwise(series.times))
+
+
+def drawn_one_by_one(noted):
+    """The series of margins of noted samples, each position put on its own; the tickers of S8 and S9 are one."""
+    series = {}
+    before = set()
+    state = None
+    for now, total, held in noted:
+        if not held.securities or not total:
+            continue
+        margins = [
+            (FOUR.divide(Decimal(abs(value)).scaleb(-held.places), EXACT.divide(leverage * total, Decimal(100))), at)
+            for at, (value, leverage) in enumerate(zip(held.values, held.leverages, strict=True))
+        ]
+        large = {at for _, at in sorted(margins, key=lambda margin: (-margin[0], margin[1]))[:MARGIN_SERIES]}
+        points, rest = [], Decimal(0)
+        for margin, at in margins:
+            if at in large:
+                points.append((held.securities[at].replace("S9", "S8"), margin))
+            else:
+                rest = SEVEN.add(rest, margin)
+                series.setdefault("OTHERS", Series("OTHERS", "%", BAR))
+            for name, _ in points[-1:]:
+                series.setdefault(name, Series(name, "%", BAR))
+        points += [("OTHERS", rest)] * (len(large) < len(margins))
+        shown = {name for name, _ in points}
+        if state is None or state != (total, held):
+            for name in before - shown:
+                if series[name].times[-1] != now and series[name].points[-1] != "null":
+                    series[name].add(now, "null")
+            before, state = shown, (total, held)
+        for name, margin in points:
+            series[name].put(now, number(normalise(margin)))
+    return {name: (made.times, made.points) for name, made in series.items()}
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 60), st.integers(1, 40))
+def test_columns_are_drawn_as_points_one_by_one(pick, stocks, days):
+    sheet = Sheet()
+    sheet.holdings = Holdings(sheet.of, sheet.of, lambda stock: stock.replace("S9", "S8"))
+    noted, now, total, held = [], NOON, Decimal(100_000), positions([])
+    for _ in range(days):
+        if pick.random() < 0.7:
+            names = [f"S{at}" for at in range(stocks) if pick.random() < 0.9]
+            values = [pick.choice([-1, 1]) * pick.choice([1, 10, 10**4, pick.randrange(1, 10**9)]) for _ in names]
+            held = Positions(names, [Decimal(pick.choice([1, 2])) for _ in names], values, 3)
+            total = Decimal(pick.choice([100_000, 100_000, 12_345]))
+        now += pick.choice([DAY, DAY, DAY, 0])
+        noted.append((now, total, held))
+        sheet.holdings.note(now, total, held, is_exposed=False)
+    used = sheet.holdings.draw()
+    assert {name: (made.times, made.points) for name, made in sheet.series.items()} == drawn_one_by_one(noted)
+    assert list(sheet.series) == list(drawn_one_by_one(noted))
+    assert set(used) == {now for now, _, held in noted if held.securities}
+
+
+def test_a_batch_ends_what_the_batch_before_it_showed():
+    sheet = Sheet()
+    noted = []
+    for day in range(600):
+        held = positions(["10"] * (2 + (day // 249) % 2))
+        noted.append((NOON + day * DAY, Decimal(1000), held))
+        sheet.holdings.note(*noted[-1], is_exposed=False)
+    sheet.holdings.draw()
+    assert {name: (made.times, made.points) for name, made in sheet.series.items()} == drawn_one_by_one(noted)
+    assert sheet.series["S2"].points.count("null") == 1

@@ -289,3 +289,16 @@ def test_the_same_run_writes_the_same_bytes(open_account, make_security, tmp_pat
         "test-summary.json",
         "test.json",
     ]
+
+
+def test_of_two_securities_with_one_ticker_the_larger_sale_is_shown_once_a_sample(account, make_security, tmp_path):
+    first, second = make_security("AAA"), make_security("AAA")
+    account.members += [first, second]
+    account.recorder.midnight(MIDNIGHT)
+    account.trade(first, 10, "20", hours(16))
+    account.trade(second, 10, "30", hours(16))
+    for day in (1, 2, 3):
+        account.recorder.midnight(hours(24 * day))
+    points = [[seconds(hours(24 * day)), 300.0] for day in (1, 2, 3)]
+    assert chart(account.results(tmp_path), "Assets Sales Volume", "AAA") == points
+    assert chart(account.results(tmp_path), "Assets Sales Volume", "AAA") == points

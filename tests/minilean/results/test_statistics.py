@@ -4,11 +4,12 @@ import random
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from statistics import stdev
 
 import numpy as np
 import pytest
 
-from minilean.decimals import ZERO, normalise
+from minilean.decimals import ZERO, normalise, round_half_even
 from minilean.orders import iso
 from minilean.results.statistics import (
     PORTFOLIO_FIELDS,
@@ -279,6 +280,124 @@ def test_long_averages_agree_with_the_emulation_of_every_step(stock):
         assert abs(fast - slow) < Decimal("1e-20")
         if not profit.emulated():
             assert f"{fast:.4f}" == f"{slow:.4f}"
+
+
+class SlowStatistics:
+    """Statistics of some trades by their definitions, one trade after the other."""
+
+    def __init__(self, trades):
+        self.trades = trades
+        self.wins = [trade for trade in trades if trade.profit_loss > 0]
+        self.losses = [trade for trade in trades if trade.profit_loss <= 0]
+
+    @staticmethod
+    def mean_duration(trades):
+        mean = 0
+        for n, trade in enumerate(trades, 1):
+            seconds, so_far = trade.ticks / 10_000_000, mean / 10_000_000
+            mean += int((seconds - so_far) / n * 10_000_000)
+        return time_span(mean)
+
+    @staticmethod
+    def median_duration(trades):
+        return time_span(sorted(trade.ticks for trade in trades)[len(trades) // 2]) if trades else "00:00:00"
+
+    @staticmethod
+    def mean(trades, name):
+        values = [Fraction(getattr(trade, name)) for trade in trades]
+        mean = sum(values, Fraction(0)) / max(1, len(values))
+        if (mean * 20_000).denominator == 1:  # in the middle between two texts: LEAN's errors on the way decide
+            mean = running_mean(values)
+        return Decimal(round(mean * 10_000)).scaleb(-4)
+
+    def longest_run(self, chosen):
+        runs = "".join("x" if trade in chosen else " " for trade in self.trades).split()
+        return max(map(len, runs), default=0)
+
+    def drawdowns(self):
+        closed = peak = high = deepest = intra = ZERO
+        longest, since, has_lost = 0, self.trades[0].entry_time, False
+        for trade in self.trades:
+            high = max(high, closed + trade.mfe)
+            intra = min(intra, closed + trade.mae - high)
+            closed += trade.profit_loss
+            if trade.profit_loss <= 0:
+                deepest, has_lost = min(deepest, closed - peak), True
+            elif closed > peak:
+                if has_lost:
+                    longest = max(longest, (trade.exit_time - since) // timedelta(microseconds=1) * 10)
+                peak, since, has_lost = closed, trade.exit_time, False
+        return deepest, intra, time_span(longest)
+
+    def places(self):
+        return max(-trade.profit_loss.as_tuple().exponent for trade in self.trades)
+
+
+def ulp(amount, places):
+    return str(amount.quantize(Decimal(1).scaleb(-places)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_window_has_the_statistics_of_its_trades_alone(stock, seed):
+    pick = random.Random(seed)
+    size = 10 ** pick.choice([3, 6, 9, 18])  # the last is beyond 64 bits
+
+    def amount(low, high):
+        places = pick.choice([0, 1, 2, 2, 2, 2])
+        return str(Decimal(pick.randint(low, high)).scaleb(-places)) if pick.random() < 0.9 else "0"
+
+    trades = [
+        trade(
+            stock,
+            amount(-size, size),
+            entry=n + pick.random(),
+            exit_=n + 1 + pick.choice([0, 1, 2, pick.random() * 300]),
+            mae=amount(-size, 0),
+            mfe=amount(0, size),
+            given_back=amount(0, size),
+            fees=str(Decimal(pick.randint(0, 999)).scaleb(-pick.randint(0, 3))),
+        )
+        for n in range(150)
+    ]
+    spans = [slice(*sorted((pick.randint(0, 150), pick.randint(0, 150)))) for _ in range(60)] + [slice(0, 150)]
+    for span, found in zip(spans, TradeTable(trades).statistics(spans), strict=True):
+        some = trades[span]
+        if not some:
+            assert found["totalNumberOfTrades"] == 0
+            continue
+        slow = SlowStatistics(some)
+        every, wins, losses = some, slow.wins, slow.losses
+        assert (found["numberOfWinningTrades"], found["numberOfLosingTrades"]) == (len(wins), len(losses))
+        assert found["totalProfitLoss"] == ulp(sum((t.profit_loss for t in every), ZERO), slow.places())
+        assert found["largestProfit"] == str(max(wins, key=lambda t: t.profit_loss).profit_loss if wins else ZERO)
+        worst = min(losses, key=lambda t: t.profit_loss).profit_loss if losses else ZERO
+        assert found["largestLoss"] == (str(worst) if worst else "0")
+        largest_mfe = max(every, key=lambda t: t.mfe).mfe
+        assert found["largestMFE"] == (str(largest_mfe) if largest_mfe else "0")
+        for name, chosen in (("", every), ("Winning", wins), ("Losing", losses)):
+            assert found[f"average{name}TradeDuration"] == slow.mean_duration(chosen), name
+            assert found[f"median{name}TradeDuration"] == slow.median_duration(chosen), name
+        for name, chosen, field in (
+            ("averageProfitLoss", every, "profit_loss"),
+            ("averageProfit", wins, "profit_loss"),
+            ("averageLoss", losses, "profit_loss"),
+            ("averageMAE", every, "mae"),
+            ("averageMFE", every, "mfe"),
+        ):
+            assert Decimal(found[name]) == slow.mean(chosen, field), name
+        assert found["maxConsecutiveWinningTrades"] == slow.longest_run(wins)
+        assert found["maxConsecutiveLosingTrades"] == slow.longest_run(losses)
+        deepest, intra, longest = slow.drawdowns()
+        assert Decimal(found["maximumClosedTradeDrawdown"]) == deepest
+        assert Decimal(found["maximumIntraTradeDrawdown"]) == intra
+        assert found["maximumDrawdownDuration"] == longest
+        gains, losts = (sum((t.profit_loss for t in chosen), ZERO) for chosen in (wins, losses))
+        factor = Fraction(gains) / -Fraction(losts) if losts else Fraction(10 if gains else 0)
+        assert Fraction(found["profitFactor"]) == Fraction(round(factor * 10_000), 10_000)
+        assert Fraction(found["winRate"]) == Fraction(round(Fraction(len(wins), len(every)) * 10_000), 10_000)
+        spread = Decimal(stdev(t.profit_loss for t in every)) if len(every) > 1 else ZERO
+        assert float(found["profitLossStandardDeviation"]) == pytest.approx(float(spread), rel=1e-14, abs=5.1e-5)
+        assert Decimal(found["totalFees"]) == round_half_even(sum((t.total_fees for t in every), ZERO), 4)
 
 
 # --- portfolio
