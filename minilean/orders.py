@@ -143,8 +143,12 @@ def _layout(indent: str | None) -> _Layout:
 
 def order_list_hash(orders: Iterable[Order]) -> str:
     """MD5 over the JSON of all orders by id: LEAN's `OrderListHash`."""
-    joined = ",".join(order_json(order, rounded=True) for order in orders)
-    return hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()
+    digest = hashlib.md5(usedforsecurity=False)
+    before = ""
+    for order in orders:
+        digest.update(f"{before}{order_json(order, rounded=True)}".encode())
+        before = ","
+    return digest.hexdigest()
 
 
 @functools.lru_cache(maxsize=1024)

@@ -5,7 +5,7 @@ points of equal value costs eight bytes a point.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 BUCKETS = 37
 """Size of the hash table that holds LEAN's charts and custom statistics, and so decides their order."""
@@ -83,18 +83,18 @@ class Chart:
         self.legend_disabled = legend_disabled
         self.series: dict[str, Series] = {}
 
-    def json(self, indent: str) -> str:
-        """Indented as in LEAN's files: the series sorted, each on one line."""
-        inner = indent + "    "
-        stamps = Stamps()
-        lines = [
-            f"{inner}{json.dumps(series.name, ensure_ascii=False)}: {series.json(stamps)}" for series in self._sorted()
-        ]
-        body = "{\n" + ",\n".join(lines) + f"\n{indent}  }}" if lines else "{}"
-        legend = f',\n{indent}  "legendDisabled": true' if self.legend_disabled else ""
+    def json(self, indent: str) -> Iterator[str]:
+        """Indented as in LEAN's files, in pieces: the series sorted, each on one line."""
         name = json.dumps(self.name, ensure_ascii=False)
-        head = f'{{\n{indent}  "name": {name},\n{indent}  "chartType": 0,\n{indent}  "series": '
-        return f"{head}{body}{legend}\n{indent}}}"
+        yield f'{{\n{indent}  "name": {name},\n{indent}  "chartType": 0,\n{indent}  "series": {{'
+        stamps = Stamps()
+        before = ""
+        for series in self._sorted():
+            yield f"{before}\n{indent}    {json.dumps(series.name, ensure_ascii=False)}: {series.json(stamps)}"
+            before = ","
+        yield f"\n{indent}  }}" if self.series else "}"
+        legend = f',\n{indent}  "legendDisabled": true' if self.legend_disabled else ""
+        yield f"{legend}\n{indent}}}"
 
     def _sorted(self) -> list[Series]:
         """As LEAN sorts them: by index, number of points and sum of values."""

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -28,6 +28,9 @@ _STATUS = {
     OrderStatus.CANCEL_PENDING: "cancelPending",
     OrderStatus.UPDATE_SUBMITTED: "updateSubmitted",
 }
+_BUFFER = 2**18
+"""Bytes that are written at once."""
+
 _SUMMARY_POINTS = 100
 _SUMMARY_DAYS = 7
 
@@ -35,19 +38,19 @@ _SUMMARY_DAYS = 7
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def document(blocks: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """A JSON object, indented by two spaces, of named blocks that are JSON already, piece by piece."""
+def document(blocks: Iterable[tuple[str, Iterable[str]]]) -> Iterator[str]:
+    """A JSON object, indented by two spaces, of named blocks that are JSON already; all of them in pieces."""
     before = "{\n"
     for name, body in blocks:
         yield f'{before}  "{name}": '
-        yield body
+        yield from body
         before = ",\n"
     yield "\n}"
 
 
-def block(value: object) -> str:
+def block(value: object) -> list[str]:
     """JSON of a value, laid out for the second level of a document."""
-    return _laid_out(value, "\n  ")
+    return [_laid_out(value, "\n  ")]
 
 
 def _laid_out(value: object, line: str) -> str:
@@ -61,35 +64,49 @@ def _laid_out(value: object, line: str) -> str:
     return _encode(value)
 
 
-def order_block(orders: Iterable[Order]) -> str:
-    return _object(f'    "{order.id}": {order_json(order, rounded=False, indent="    ")}' for order in orders)
+def order_block(orders: Iterable[Order]) -> Iterator[str]:
+    lines = (f'    "{order.id}": {order_json(order, rounded=False, indent="    ")}' for order in orders)
+    return _listed("{", lines, "  }")
 
 
-def profit_block(record: Iterable[tuple[datetime, Decimal]]) -> str:
-    return _object(f'    "{iso(when)}": {number(profit)}' for when, profit in record)
+def profit_block(record: Iterable[tuple[datetime, Decimal]]) -> Iterator[str]:
+    return _listed("{", (f'    "{iso(when)}": {number(profit)}' for when, profit in record), "  }")
 
 
-def chart_block(charts: Mapping[str, Chart]) -> str:
-    return _object(f"    {json.dumps(name)}: {charts[name].json('    ')}" for name in in_table_order(charts))
+def chart_block(charts: Mapping[str, Chart]) -> Iterator[str]:
+    before = "{\n"
+    for name in in_table_order(charts):
+        yield f"{before}    {json.dumps(name)}: "
+        yield from charts[name].json("    ")
+        before = ",\n"
+    yield "\n  }" if charts else "{}"
 
 
-def summary_chart_block(equity: Series) -> str:
+def summary_chart_block(equity: Series) -> Iterator[str]:
     """Of all charts the equity alone, with few candles."""
     chart = Chart("Strategy Equity")
     chart.series["Equity"] = summary_equity(equity)
     return chart_block({chart.name: chart})
 
 
-def performance_block(performance: Mapping[str, object], trades: Sequence[Trade]) -> str:
+def performance_block(performance: Mapping[str, object], trades: Iterable[Trade]) -> Iterator[str]:
     """totalPerformance: the statistics, then the closed trades."""
-    inner = {name: _laid_out(value, "\n    ") for name, value in performance.items()}
-    inner["closedTrades"] = "[\n" + ",\n".join(map(_trade, trades)) + "\n    ]" if trades else "[]"
-    return "{\n" + ",\n".join(f'    "{name}": {body}' for name, body in inner.items()) + "\n  }"
+    yield "{\n"
+    for name, value in performance.items():
+        laid_out = _laid_out(value, "\n    ")
+        yield f'    "{name}": {laid_out},\n'
+    yield '    "closedTrades": '
+    yield from _listed("[", map(_trade, trades), "    ]")
+    yield "\n  }"
 
 
-def _object(lines: Iterable[str]) -> str:
-    body = ",\n".join(lines)
-    return f"{{\n{body}\n  }}" if body else "{}"
+def _listed(opening: str, entries: Iterable[str], closing: str) -> Iterator[str]:
+    """Entries that are laid out already between brackets."""
+    before = opening
+    for entry in entries:
+        yield f"{before}\n{entry}"
+        before = ","
+    yield f"{opening}{closing.strip()}" if before == opening else f"\n{closing}"
 
 
 def _trade(trade: Trade) -> str:
@@ -131,10 +148,9 @@ def order_events(events: Iterable[OrderEvent], algorithm_id: str) -> Iterator[st
     identity = json.dumps(algorithm_id, ensure_ascii=False)
     before = "["
     for event in events:
-        yield before
-        yield _event(event, identity, identity[:-1])
+        yield before + _event(event, identity, identity[:-1])
         before = ","
-    yield "]"
+    yield "]" if before == "," else "[]"
 
 
 def _event(event: OrderEvent, identity: str, prefix: str) -> str:
@@ -200,6 +216,6 @@ def summary_equity(equity: Series) -> Series:
 def write_whole(path: Path, pieces: Iterable[str]) -> None:
     """Write a file so that nobody ever sees half of it."""
     part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="\n") as handle:
-        handle.writelines(pieces)
+    with part.open("wb", buffering=_BUFFER) as handle:
+        handle.writelines(map(str.encode, pieces))
     part.replace(path)

@@ -493,7 +493,7 @@ class Recorder:
             rate=self._rate,
         )
 
-        def main() -> Iterator[tuple[str, str]]:
+        def main() -> Iterator[tuple[str, Iterable[str]]]:
             """Block by block: never all of them in memory."""
             yield "rollingWindow", files.block(rolling_windows(self._samples, self._table))
             yield "charts", files.chart_block(self._charts)
@@ -504,7 +504,7 @@ class Recorder:
             yield "analysis", files.block(analysis)
 
         brief = {
-            "rollingWindow": "{}",
+            "rollingWindow": files.block({}),
             "charts": files.summary_chart_block(self._equity),
             **shared,
             "totalPerformance": files.performance_block(performance, ()),

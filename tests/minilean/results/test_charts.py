@@ -68,7 +68,7 @@ def test_series_are_sorted_by_index_then_count_then_sum_and_candles_sum_to_nothi
         series("equity", "5.0,6.0,4.0,5.0", "5.0,6.0,4.0,5.0", kind=CANDLE),
     ):
         chart.series[made.name] = made
-    written = json.loads(chart.json(""))
+    written = json.loads("".join(chart.json("")))
     assert list(written["series"]) == ["few", "short", "tie", "equity", "long", "return"]
     assert written["series"]["equity"]["values"] == [[0, 5.0, 6.0, 4.0, 5.0], [1, 5.0, 6.0, 4.0, 5.0]]
     assert "color" not in written["series"]["equity"]
@@ -85,9 +85,9 @@ def test_series_are_sorted_by_index_then_count_then_sum_and_candles_sum_to_nothi
 
 def test_a_chart_is_indented_but_each_of_its_series_is_one_line():
     chart = Chart("c", legend_disabled=True)
-    assert chart.json("  ").splitlines()[3] == '    "series": {},'
+    assert "".join(chart.json("  ")).splitlines()[3] == '    "series": {},'
     chart.series["s"] = series("s", "1.0")
-    lines = chart.json("  ").splitlines()
+    lines = "".join(chart.json("  ")).splitlines()
     assert lines[4] == (
         '      "s": {"name":"s","unit":"$","index":0,"seriesType":0,"values":[[0,1.0]],'
         '"color":"","scatterMarkerSymbol":"none"}'
