@@ -1,5 +1,6 @@
 """Orders from call to fill: sizing, buying power, queued requests, fills and fees, by LEAN's default models."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,8 @@ _MARGIN_CALL = Decimal("1.1")
 _WITHOUT_QUOTES = (
     "Warning: No quote information available at {:%m/%d/%Y %H:%M:%S} America/New_York, order filled using TradeBar data"
 )
+_DOUBT = 1e-9
+"""Doubles that differ by less, relatively, count as equal; their error is some 1e-15."""
 _SMALLEST_TARGET, _LARGEST_TARGET = Decimal("1e-10"), Decimal("1e9")
 
 
@@ -83,10 +86,14 @@ class Brokerage:
         if size and not _SMALLEST_TARGET <= size <= _LARGEST_TARGET:
             self.error(f"The target {text(weight)} for {security.symbol.value} is not between 1e-10 and 1e9: skipped.")
             return 0
-        total = self._portfolio.total_value()
-        buffer = multiply(total, self._settings.free_portfolio_value_percentage)
-        share = divide(divide(multiply(weight, total - buffer), total), divide(ONE, security.margin_rate))
-        return self._quantity_toward(security, share, self._settings.minimum_order_margin_portfolio_percentage)
+        total, settings = self._portfolio.total_value(), self._settings
+        smallest = settings.minimum_order_margin_portfolio_percentage
+        quantity = _clear_quantity(security, total, weight, settings.free_portfolio_value_percentage, smallest)
+        if quantity is None:
+            buffer = multiply(total, settings.free_portfolio_value_percentage)
+            share = divide(divide(multiply(weight, total - buffer), total), divide(ONE, security.margin_rate))
+            quantity = self._quantity_toward(security, share, smallest)
+        return quantity
 
     def _quantity_toward(self, security: Security, share: Decimal, smallest: Decimal) -> int:
         """Shares to trade so that the position's margin becomes a share of the portfolio's value.
@@ -145,7 +152,7 @@ class Brokerage:
         ranked = []
         for security, quantity in changes:
             if quantity and security.has_data and security.is_tradable:
-                expected = security.quantity + sum(order.quantity for order in self.open_orders(security.symbol))
+                expected = security.quantity + sum(order.quantity for order in self._pending(security.symbol))
                 reduces = expected != 0 and abs(quantity + expected) < abs(expected)
                 ranked.append((not reduces, -abs(quantity * security.price), security, quantity))
         ranked.sort(key=lambda entry: entry[:2])
@@ -155,7 +162,7 @@ class Brokerage:
     def order_toward(self, security: Security, quantity: int, tag: str) -> Order | None:
         """Order what open market and market-on-open orders of the security do not cover already."""
         netted = (OrderType.MARKET, OrderType.MARKET_ON_OPEN)
-        quantity -= sum(order.quantity for order in self.open_orders(security.symbol) if order.type in netted)
+        quantity -= sum(order.quantity for order in self._pending(security.symbol) if order.type in netted)
         if not quantity:
             return None
         if self._calendar.is_open(self._now()):
@@ -208,12 +215,13 @@ class Brokerage:
             self.error(refusal)
             return None
         self._run_requests()
+        now = to_utc(self._now())
         order = Order(
             id=len(self.orders) + 1,
             type=kind,
             symbol=security.symbol,
             quantity=quantity,
-            time=to_utc(self._now()),
+            time=now,
             tag=tag,
             submission_price=security.price,
             raw_prices=self._raw_prices(security),
@@ -221,13 +229,13 @@ class Brokerage:
         self.orders.append(order)
         problem = self._buying_power_problem(security, order)
         if problem:
-            self._invalidate(order, problem)
+            self._invalidate(order, problem, now)
             return order
         order.status = OrderStatus.SUBMITTED
         order.broker_id = str(order.id)
         self._track(order)
-        self._publish(order, OrderStatus.SUBMITTED)
-        self.scan(after_submission=True)
+        self._publish(order, OrderStatus.SUBMITTED, now)
+        self._fill_what_can(now)
         return order
 
     def _refusal(self, kind: OrderType, security: Security, quantity: int) -> str:
@@ -242,11 +250,13 @@ class Brokerage:
             return (
                 f"{ticker}: asset price is $0. If using custom data make sure you've set the 'Value' property."
             )
-        now = self._now()
-        if kind == OrderType.MARKET_ON_OPEN and security.is_delisted and self._calendar.is_open(now):
-            return "Cannot submit a MarketOnOpen order while the market is open."
-        if kind == OrderType.MARKET_ON_CLOSE and self._calendar.is_open(now) and not self._in_time_for_close(now):
-            return f"{ticker}: a MarketOnClose order must be sent at least 15.5 minutes before the market closes."
+        if kind == OrderType.MARKET_ON_OPEN:
+            if security.is_delisted and self._calendar.is_open(self._now()):
+                return "Cannot submit a MarketOnOpen order while the market is open."
+        elif kind == OrderType.MARKET_ON_CLOSE:
+            now = self._now()
+            if self._calendar.is_open(now) and not self._in_time_for_close(now):
+                return f"{ticker}: a MarketOnClose order must be sent at least 15.5 minutes before the market closes."
         return ""
 
     def _in_time_for_close(self, now: datetime) -> bool:
@@ -254,7 +264,10 @@ class Brokerage:
 
     def open_orders(self, symbol: Symbol | None = None) -> list[Order]:
         """Open orders, by id; an order whose cancel is still queued counts as open."""
-        return list((self._open if symbol is None else self._open_of.get(symbol.sid, {})).values())
+        return list(self._open.values() if symbol is None else self._pending(symbol))
+
+    def _pending(self, symbol: Symbol) -> Collection[Order]:
+        return self._open_of.get(symbol.sid, {}).values()
 
     def take_over(self, orders: Iterable[Order]) -> None:
         """Orders from before the run, by id; one that was being cancelled is."""
@@ -284,7 +297,7 @@ class Brokerage:
             order.tag = tag
         order.status = OrderStatus.CANCEL_PENDING
         self._requests.append(_Request(order))
-        self._publish(order, OrderStatus.CANCEL_PENDING)
+        self._publish(order, OrderStatus.CANCEL_PENDING, to_utc(self._now()))
         return True
 
     def split_open_orders(self, symbol: Symbol, factor: Decimal) -> None:
@@ -296,30 +309,29 @@ class Brokerage:
         while self._requests:
             request = self._requests.pop(0)
             order = request.order
+            now = to_utc(self._now())
             if order.is_open:
-                now = to_utc(self._now())
                 if request.quantity is None:
                     order.canceled_time = now
-                    self._close(order, OrderStatus.CANCELED)
+                    self._close(order, OrderStatus.CANCELED, now)
                 else:
                     order.quantity = request.quantity
                     order.last_update_time = now
                     order.status = OrderStatus.UPDATE_SUBMITTED
-                    self._publish(order, OrderStatus.UPDATE_SUBMITTED)
-            self._fill_what_can()
+                    self._publish(order, OrderStatus.UPDATE_SUBMITTED, now)
+            self._fill_what_can(now)
 
     # --- scans
 
-    def scan(self, *, after_submission: bool = False) -> None:
+    def scan(self) -> None:
         """Carry out queued requests, then fill every open order that can fill, by id."""
-        if not after_submission:
-            self._run_requests()
-        self._fill_what_can()
+        self._run_requests()
+        if self._open:
+            self._fill_what_can(to_utc(self._now()))
 
-    def _fill_what_can(self) -> None:
+    def _fill_what_can(self, now: datetime) -> None:
         if not self._open:
             return
-        now = to_utc(self._now())
         oldest = next(iter(self._open.values()))
         if oldest.time == now and oldest.type != OrderType.MARKET:
             return  # ids ascend with time: all others are as young
@@ -327,9 +339,9 @@ class Brokerage:
             return  # no bar has come since the first of them was sent
         for order in list(self._open.values()):
             if order.is_open and (order.type == OrderType.MARKET or order.time < now):
-                self._try_fill(order)
+                self._try_fill(order, now)
 
-    def _try_fill(self, order: Order) -> None:
+    def _try_fill(self, order: Order, now: datetime) -> None:
         security = self._portfolio.registry[order.symbol.sid]
         bar = security.bar
         if order.type == OrderType.MARKET_ON_OPEN and (bar is None or bar.session.utc_close <= order.time):
@@ -337,7 +349,7 @@ class Brokerage:
         problem = self._buying_power_problem(security, order)
         if problem:
             if order.status != OrderStatus.CANCEL_PENDING:
-                self._invalidate(order, problem)
+                self._invalidate(order, problem, now)
             return
         if order.type == OrderType.MARKET and security.is_delisted:
             self.error(
@@ -348,7 +360,7 @@ class Brokerage:
             price = self._fill_price(order, bar)
             if price is not None:
                 message = _WITHOUT_QUOTES.format(bar.end_time) if order.type == OrderType.MARKET else ""
-                self._fill(order, security, price, fee(order.quantity, security.price), message)
+                self._fill(order, security, price, fee(order.quantity, security.price), now, message)
 
     def _fill_price(self, order: Order, bar: Bar) -> Decimal | None:
         """The open of the first bar that starts after the order, or the last close once the order's session is over.
@@ -366,26 +378,16 @@ class Brokerage:
         return bar.close if self._now() >= self._calendar.close(day) else None
 
     def _fill(
-        self, order: Order, security: Security, price: Decimal, charge: Decimal | None, message: str = ""
+        self, order: Order, security: Security, price: Decimal, charge: Decimal | None, now: datetime, message: str
     ) -> None:
-        before, average = security.quantity, security.average_price
-        order.price = normalise(price)
-        self._portfolio.fill(security, order.quantity, order.price, charge)
-        order.last_fill_time = to_utc(self._now())
-        order.status = OrderStatus.FILLED
+        before, average, quantity = security.quantity, security.average_price, order.quantity
+        order.price = price = normalise(price)
+        self._portfolio.fill(security, quantity, price, charge)
+        order.last_fill_time = now
+        order.status = status = OrderStatus.FILLED
         self._untrack(order)
         order.events += 1
-        event = OrderEvent(
-            order,
-            order.events,
-            order.last_fill_time,
-            OrderStatus.FILLED,
-            order.quantity,
-            order.price,
-            order.quantity,
-            charge,
-            message,
-        )
+        event = OrderEvent(order, order.events, now, status, quantity, price, quantity, charge, message)
         self.on_fill(event, security, before, average)
         self.on_event(event)
 
@@ -393,19 +395,20 @@ class Brokerage:
         """Sell delisted positions at their last price, without fee, and cancel what is still open for them."""
         for security in self._by_ticker(securities):
             if security.quantity:
+                now = to_utc(self._now())
                 order = Order(
                     id=len(self.orders) + 1,
                     type=OrderType.MARKET,
                     symbol=security.symbol,
                     quantity=-security.quantity,
-                    time=to_utc(self._now()),
+                    time=now,
                     tag="Liquidate from delisting",
                     price_currency="",
                     raw_prices=self._raw_prices(security),
                 )
                 self.orders.append(order)
                 self._track(order)
-                self._fill(order, security, security.price, None, order.tag)
+                self._fill(order, security, security.price, None, now, order.tag)
             for pending in self.open_orders(security.symbol):
                 self.cancel(pending)
             self._run_requests()
@@ -463,16 +466,16 @@ class Brokerage:
         opposite = held != 0 and (held > 0) != (quantity > 0)
         if opposite and abs(held) >= abs(quantity):
             return ""
-        rate = security.margin_rate
-        free = self._portfolio.total_value() - self._portfolio.margin_used()
+        price, rate = security.price, security.margin_rate
+        free = self._portfolio.margin_remaining()
         if opposite:
-            free += 2 * abs(held * security.price) * rate
+            free += 2 * abs(held * price) * rate
         free = max(ZERO, fit(free))
-        charge = fee(quantity, security.price)
-        required = fit(security.price * quantity * rate + (charge if quantity > 0 else -charge))
+        charge = fee(quantity, price)
+        required = fit(price * quantity * rate + (charge if quantity > 0 else -charge))
         if abs(required) <= free:
             return ""
-        value = smart(EXACT.multiply(security.price, quantity))
+        value = smart(EXACT.multiply(price, quantity))
         shown = text(value)
         return (
             f"Order Error: ids: [{order.id}], Insufficient buying power to complete orders (Value:[{shown}]), "
@@ -480,22 +483,56 @@ class Brokerage:
             f"Free Margin: {text(normalise(free))}."
         )
 
-    def _invalidate(self, order: Order, message: str) -> None:
+    def _invalidate(self, order: Order, message: str, now: datetime) -> None:
         self.error(message)
-        self._close(order, OrderStatus.INVALID, message)
+        self._close(order, OrderStatus.INVALID, now, message)
 
-    def _close(self, order: Order, status: OrderStatus, message: str = "") -> None:
+    def _close(self, order: Order, status: OrderStatus, now: datetime, message: str = "") -> None:
         order.status = status
         self._untrack(order)
-        self._publish(order, status, message)
+        self._publish(order, status, now, message)
 
-    def _publish(self, order: Order, status: OrderStatus, message: str = "") -> None:
+    def _publish(self, order: Order, status: OrderStatus, now: datetime, message: str = "") -> None:
         self._portfolio.invalidate()
         order.events += 1
-        now = to_utc(self._now())
         self.on_event(OrderEvent(order, order.events, now, status, order.quantity, message=message))
 
     @staticmethod
     def _by_ticker(securities: Iterable[Security]) -> list[Security]:
         return sorted(securities, key=lambda security: security.symbol.value)
 
+
+def _clear_quantity(
+    security: Security, total: Decimal, weight: Decimal, buffer: Decimal, smallest: Decimal
+) -> int | None:
+    """What `Brokerage.target_quantity` comes to, worked out in doubles; None where LEAN's digits may decide.
+
+    buffer, smallest: the settings' shares of the portfolio's value.
+    """
+    price, held = security.price, security.quantity
+    value, rate, kept = float(total), float(security.margin_rate), 1 - float(buffer)
+    unit = float(price) * rate
+    if value <= 0 or unit <= 0 or kept < _DOUBT:
+        return None
+    share = float(weight) * kept * rate
+    target = share * value
+    if abs(target - unit * held) <= float(smallest) * value * (1 + _DOUBT):
+        return None
+    previous = 0
+    while True:
+        shares = target / unit
+        change = shares - held
+        if abs(change - round(change)) <= _DOUBT * (1 + abs(shares) + abs(held)):
+            return None
+        quantity = math.floor(change) if target > 0 else math.ceil(change)
+        if not quantity:
+            return 0
+        if quantity == previous:
+            return None
+        previous = quantity
+        target = share * (value - float(fee(quantity, price)))
+        missing = unit * abs(quantity + held) - abs(target)
+        if abs(missing) <= _DOUBT * abs(target):
+            return None
+        if missing < 0:
+            return quantity

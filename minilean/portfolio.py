@@ -103,13 +103,13 @@ class Portfolio:
         """Take a security into the active set."""
         self._active.add(security)
         security.subscribe()
-        self._forget_positions()
+        self._forget(security)
 
     def leave(self, security: Security) -> None:
         """Take a security out of the active set. The total value goes on counting it until `invalidate`."""
         self._active.remove(security)
         security.unsubscribe()
-        self._forget_positions()
+        self._forget(security)
 
     def total_value(self) -> Decimal:
         """Cash plus positions at last prices, as of the last price update, order event or cash change."""
@@ -130,8 +130,9 @@ class Portfolio:
         self.reprice()
         self._held = None
 
-    def _forget_positions(self) -> None:
-        self._holdings = self._positions = self._held = None
+    def _forget(self, security: Security) -> None:
+        if security.quantity:
+            self._holdings = self._positions = self._held = None
 
     def margin_used(self) -> Decimal:
         """Sum of |position value| times margin rate over the active securities."""
@@ -165,9 +166,11 @@ class Portfolio:
         """Value of all active positions and the margin that they use; kept up to date by `fill`."""
         if self._holdings is None:
             held = self.positions()
-            sizes: dict[Decimal, int] = {}
-            for leverage, value in zip(held.leverages, held.values, strict=True):
-                sizes[leverage] = sizes.get(leverage, 0) + abs(value)
+            sizes = dict.fromkeys(held.leverages, sum(map(abs, held.values)))
+            if len(sizes) > 1:
+                sizes = dict.fromkeys(sizes, 0)
+                for leverage, value in zip(held.leverages, held.values, strict=True):
+                    sizes[leverage] += abs(value)
             self._holdings = (
                 Decimal(sum(held.values)).scaleb(-held.places),
                 sum((Decimal(size).scaleb(-held.places) * margin_rate(at) for at, size in sizes.items()), start=ZERO),
@@ -181,12 +184,13 @@ class Portfolio:
             self.cash -= fee
             self.total_fees += fee
             security.total_fees += fee
-        self.cash = fit(self.cash - quantity * price)
-        security.sale_volume += abs(quantity) * price
+        volume = abs(quantity) * price
+        self.cash = fit(self.cash - volume if quantity > 0 else self.cash + volume)
+        security.sale_volume += volume
         profit = ZERO
         if held and (held > 0) != (quantity > 0):
             closed = min(abs(held), abs(quantity)) * (1 if held > 0 else -1)
-            profit = fit(fit(price * closed) - fit(EXACT.multiply(security.average_price, closed)))
+            profit = fit(fit(price * closed) - fit(security.average_price * closed))
             security.profit += profit
             security.last_trade_profit = profit
         after = held + quantity
@@ -195,17 +199,14 @@ class Portfolio:
         elif not held or (held > 0) != (after > 0):
             security.average_price = price
         elif abs(after) > abs(held):
-            cost = fit(EXACT.multiply(security.average_price, held) + EXACT.multiply(price, quantity))
+            cost = fit(security.average_price * held + price * quantity)
             security.average_price = divide(cost, Decimal(after))
         security.quantity = after
         self._positions = self._held = None
         if self._holdings is not None and security in self._active:
             value, margin = self._holdings
-            more = abs(after) - abs(held)
-            self._holdings = (
-                value + quantity * security.price,
-                margin + more * security.price * security.margin_rate,
-            )
+            last, more = security.price, abs(after) - abs(held)
+            self._holdings = (value + quantity * last, margin + more * last * security.margin_rate)
         self.invalidate()
         return profit
 
