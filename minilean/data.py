@@ -60,14 +60,20 @@ class DailyBars:
     @cached_property
     def _segment(self) -> NDArray[np.int64]:
         """(T,) index of the factor row that holds for each bar: the first with day >= the bar's."""
-        days = np.array([row.day.toordinal() for row in self.factors], dtype=np.int64)
-        return np.searchsorted(days, self.ordinals, side="left")
+        stops = np.searchsorted(self.ordinals, [row.day.toordinal() for row in self.factors], side="right")
+        return np.repeat(np.arange(len(self.factors) + 1), np.diff(stops, prepend=0, append=len(self)))
 
     @cached_property
     def _multipliers(self) -> list[Decimal]:
         """Adjustment of each segment, with the scale of the factors as written; one more for bars after the last."""
         products = [fit(EXACT.multiply(row.price_factor, row.split_factor)) for row in self.factors]
         return [*products, Decimal(1)]
+
+    @cached_property
+    def _integers(self) -> list[tuple[int, int]]:
+        """The multipliers as whole numbers of 10**-places, and their places."""
+        places = [max(0, -int(multiplier.as_tuple().exponent)) for multiplier in self._multipliers]
+        return [(int(x.scaleb(at, EXACT)), at) for x, at in zip(self._multipliers, places, strict=True)]
 
     @cached_property
     def _ticks(self) -> list[Decimal]:
@@ -84,9 +90,9 @@ class DailyBars:
         if not adjusted:
             return array("q", self.close[rows].tobytes()), _PLACES
         segments = self._segment[rows]
-        used = {at: self._multipliers[at] for at in np.unique(segments).tolist()}
-        places = max(-int(multiplier.as_tuple().exponent) for multiplier in used.values())
-        integers = {at: int(multiplier.scaleb(places, EXACT)) for at, multiplier in used.items()}
+        used = {at: self._integers[at] for at in np.flatnonzero(np.bincount(segments)).tolist()}
+        places = max(at for _, at in used.values())
+        integers = {at: integer * 10 ** (places - own) for at, (integer, own) in used.items()}
         fits = max(integers.values()) * int(self.close.max()) < 2**63
         units = np.ones(len(self._multipliers), dtype=np.int64 if fits else object)
         for at, integer in integers.items():
@@ -99,32 +105,32 @@ class DailyBars:
         exact = EXACT.divide(Decimal(self.volume.item(row)), self._multipliers[self._segment.item(row)])
         return int(exact.to_integral_value())
 
-    def doubles(self, rows: NDArray[np.int64], adjusted: bool) -> NDArray[np.float64]:
-        """(5, len(rows)) close, high, low, open, volume of those rows, as .NET turns such decimals into doubles.
+    def doubles(self, rows: slice | NDArray[np.int64], adjusted: bool) -> NDArray[np.float64]:
+        """(5, R) close, high, low, open, volume of those rows, as .NET turns such decimals into doubles.
 
         .NET divides the 96-bit integer, rounded to a double, by the power of ten: the integer here is the product
         of the stored price and the factor's digits.
         """
         raw = np.stack([column[rows] for column in (self.close, self.high, self.low, self.open)])
+        volume = self.volume[rows]
         if not adjusted:
-            return np.concatenate([raw / 1e4, [self.volume[rows]]])
+            return np.concatenate([raw / 1e4, [volume]])
         segments = self._segment[rows]
         highest = int(raw.max(initial=0))
         digits, powers = np.ones(len(self._multipliers), dtype=np.int64), np.ones(len(self._multipliers))
         exact = []
-        for at, multiplier in enumerate(self._multipliers):
-            exponent = -int(multiplier.as_tuple().exponent)
-            integer = int(multiplier.scaleb(exponent, EXACT))
-            if exponent <= 24 and integer * highest < 2**63:
-                digits[at], powers[at] = integer, 10.0 ** (exponent + 4)
+        for at, (integer, places) in enumerate(self._integers):
+            if places <= 24 and integer * highest < 2**63:
+                digits[at], powers[at] = integer, 10.0 ** (places + _PLACES)
             else:
                 exact.append(at)
-        prices = (raw * digits[segments]).astype(np.float64) / powers[segments]
+        raw *= digits[segments]
+        prices = raw / powers[segments]
         for at in np.flatnonzero(np.isin(segments, exact)).tolist() if exact else ():
             multiplier = self._multipliers[segments[at]]
             prices[:, at] = [to_double(fit(EXACT.multiply(_TICK * price, multiplier))) for price in raw[:, at].tolist()]
         multipliers = np.array([float(multiplier) for multiplier in self._multipliers])
-        return np.concatenate([prices, [np.rint(self.volume[rows] / multipliers[segments])]])
+        return np.concatenate([prices, [np.rint(volume / multipliers[segments])]])
 
     def adjusted_closes(self, first: date, last: date) -> list[tuple[date, Decimal]]:
         """(session, adjusted close) from first to last, both included."""
@@ -139,12 +145,16 @@ class DailyBars:
             return None
         return date.fromordinal(int(self.ordinals[0])), date.fromordinal(int(self.ordinals[-1]))
 
-    def rows_of(self, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Row of the bar of each day; -1 where there is none."""
-        if not len(self):
-            return np.full(len(ordinals), -1)
-        at = np.minimum(np.searchsorted(self.ordinals, ordinals), len(self) - 1)
-        return np.where(self.ordinals[at] == ordinals, at, -1)
+    def along(self, days: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """For (D,) days, by ascending ordinal: (D,) row of the last bar by then, -1 before the first, and (D,) whether
+        it is that day's own."""
+        if not len(days):
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=bool)
+        begin, end = np.searchsorted(self.ordinals, [days[0], days[-1] + 1])
+        fresh = np.zeros(days[-1] - days[0] + 1, dtype=bool)
+        fresh[self.ordinals[begin:end] - days[0]] = True
+        rows = np.cumsum(fresh) + (begin - 1)
+        return rows[days - days[0]], fresh[days - days[0]]
 
     def last_row_before(self, day: date) -> int:
         """Row of the last bar before that day; -1 if there is none."""

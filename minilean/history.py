@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,33 +76,40 @@ class Span(NamedTuple):
     end: datetime
 
 
-class _Listing:
-    """The bars of one symbol along the grid.
+_Where = slice | NDArray[np.bool_]
 
-    rows: (G,) row of the last bar by the end of each session, -1 before the first; fresh: (G,) whether that is the
-    session's own; after: how many sessions it is listed for.
+
+class _Listing:
+    """The bars of one symbol along the grid: (G,) ordinals of sessions.
+
+    begin: position of the first bar, where each session from there to `end` has one; after: how many sessions it is
+    listed for.
     """
 
-    __slots__ = ("after", "bars", "doubles", "fresh", "rows")
+    __slots__ = ("_grid", "after", "bars", "begin", "doubles", "end")
 
     def __init__(self, bars: DailyBars, grid: NDArray[np.int64], delisting_date: date | None):
         self.bars = bars
-        self.rows = np.searchsorted(bars.ordinals, grid, side="right") - 1
-        self.fresh = bars.rows_of(grid) >= 0
+        self._grid = grid
         last = date.max if delisting_date is None else delisting_date
         self.after = int(np.searchsorted(grid, last.toordinal(), side="right"))
+        self.begin = int(np.searchsorted(grid, bars.ordinals[0])) if len(bars) else 0
+        self.end = self.begin + len(bars)
+        if self.end > self.after or not np.array_equal(grid[self.begin : self.end], bars.ordinals):
+            self.end = self.begin
         self.doubles: dict[DataNormalizationMode, NDArray[np.float64]] = {}
         """(5, T) by mode, where a price does not depend on the request."""
 
-    def inside(self, first: int, after: int, fill_forward: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows of the bars for sessions [first, after) of the grid, and the position in the grid of each."""
-        if fill_forward and first < after and self.fresh[first]:
-            begin, end = first, min(after, self.after)
-            return self.rows[begin:end], np.arange(begin, end)
-        positions = np.flatnonzero(self.fresh[first:after]) + first
-        if fill_forward and len(positions):
-            positions = np.arange(positions[0], min(after, self.after))
-        return self.rows[positions], positions
+    def inside(self, first: int, after: int, fill_forward: bool) -> tuple[slice | NDArray[np.int64], _Where]:
+        """Rows of the bars for sessions [first, after) of the grid, and which of those have one."""
+        if self.begin <= first < after <= self.end:
+            return slice(first - self.begin, after - self.begin), slice(None)
+        rows, fresh = self.bars.along(self._grid[first:after])
+        if not fill_forward or not fresh.any():
+            return rows[fresh], fresh
+        begin = int(fresh.argmax())
+        listed = slice(begin, max(begin, min(after, self.after) - first))
+        return rows[listed], listed
 
 
 class History:
@@ -114,6 +122,7 @@ class History:
         self._listings: dict[str, _Listing] = {}
         self._grid: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._ends: NDArray[np.datetime64] = np.empty(0, dtype="datetime64[ns]")
+        self._times = pd.DatetimeIndex([])
 
     def last_sessions(self, count: int) -> Span:
         """The last `count` sessions that are over by now.
@@ -164,6 +173,7 @@ class History:
         days = self._calendar.sessions(date(FIRST_YEAR, 12, 31), date(until.year + _YEARS_AHEAD, 12, 31))
         self._grid = np.array([day.toordinal() for day in days], dtype=np.int64)
         self._ends = np.array([self._calendar.close(day) for day in days], dtype="datetime64[ns]")
+        self._times = pd.DatetimeIndex(self._ends)
         self._listings.clear()
 
     def frame(
@@ -174,44 +184,48 @@ class History:
         A day without a bar repeats the bar before, from the symbol's first bar inside the span on. Symbols come in
         the order of their first bar; those without any are absent; nothing at all gives an empty frame.
         """
+        sessions = np.arange(max(0, span.after - span.first))
         parts = []
-        for number, (symbol, mode) in enumerate(requests):
+        for symbol, mode in requests:
             listing = self._listing(symbol)
-            rows, positions = listing.inside(span.first, span.after, fill_forward)
-            if len(rows):
-                parts.append((positions[0], number, symbol, self._values(listing, mode, rows, span), positions))
+            rows, where = listing.inside(span.first, span.after, fill_forward)
+            times = sessions[where]
+            if len(times):
+                parts.append((times.item(0), symbol, self._values(listing, mode, rows, span), times))
         if not parts:
             return pd.DataFrame()
-        parts.sort(key=lambda part: part[:2])
-        values = np.concatenate([part[3] for part in parts], axis=1)
-        lengths = [len(part[4]) for part in parts]
-        times = np.concatenate([part[4] for part in parts]) - span.first
-        sorted_parts = sorted(range(len(parts)), key=lambda at: parts[at][2].value)
+        parts.sort(key=itemgetter(0))
+        _, symbols, values, times_of = zip(*parts, strict=True)
+        tickers = [symbol.value for symbol in symbols]
+        by_ticker = sorted(range(len(symbols)), key=tickers.__getitem__)
+        codes = np.empty(len(symbols), dtype=np.int64)
+        codes[by_ticker] = range(len(symbols))
         levels: list[Any] = [
-            pd.Index([parts[at][2] for at in sorted_parts], dtype=object),
-            pd.DatetimeIndex(self._ends[span.first : span.after]),
+            pd.Index([symbols[at] for at in by_ticker], dtype=object),
+            self._times[span.first : span.after],
         ]
-        codes: list[Any] = [np.repeat(np.argsort(sorted_parts), lengths), times]
+        places: list[Any] = [np.repeat(codes, [len(times) for times in times_of]), np.concatenate(times_of)]
         index = pd.MultiIndex(
             levels=levels,
-            codes=codes,
+            codes=places,
             names=["symbol", "time"],
             verify_integrity=False,
         )
-        return pd.DataFrame(values.T, index=index, columns=list(COLUMNS))
+        return pd.DataFrame(np.concatenate(values, axis=1).T, index=index, columns=list(COLUMNS))
 
     def bars(
         self, symbol: Symbol, mode: DataNormalizationMode, span: Span, fill_forward: bool
     ) -> list[TradeBar]:
         """The same of one symbol as bar objects."""
         listing = self._listing(symbol)
-        rows, positions = listing.inside(span.first, span.after, fill_forward)
-        if not len(rows):
+        rows, where = listing.inside(span.first, span.after, fill_forward)
+        days = self._grid[span.first : span.after][where].tolist()
+        if not days:
             return []
         values = self._values(listing, mode, rows, span)
         bars = []
-        for (close, high, low, opening, volume), position in zip(values.T.tolist(), positions, strict=True):
-            day = date.fromordinal(int(self._grid[position]))
+        for (close, high, low, opening, volume), ordinal in zip(values.T.tolist(), days, strict=True):
+            day = date.fromordinal(ordinal)
             begin, end = self._calendar.open(day), self._calendar.close(day)
             bars.append(TradeBar(symbol, begin, end, opening, high, low, close, volume))
         return bars
@@ -225,9 +239,9 @@ class History:
         return found
 
     def _values(
-        self, listing: _Listing, mode: DataNormalizationMode, rows: NDArray[np.int64], span: Span
+        self, listing: _Listing, mode: DataNormalizationMode, rows: slice | NDArray[np.int64], span: Span
     ) -> NDArray[np.float64]:
-        """(5, len(rows)) close, high, low, open, volume of those rows in a mode.
+        """(5, R) close, high, low, open, volume of those rows in a mode.
 
         Split-adjusted prices know splits alone; scaled raw ones are adjusted to the end of the request instead of
         today; total returns are split-adjusted prices plus the dividends paid since the request's start.
@@ -236,10 +250,10 @@ class History:
         if mode in CACHED:
             known = listing.doubles.get(mode)
             if known is None:
-                known = bars.doubles(np.arange(len(bars)), mode == DataNormalizationMode.ADJUSTED)
+                known = bars.doubles(slice(None), mode == DataNormalizationMode.ADJUSTED)
                 listing.doubles[mode] = known
-            begin, count = rows[0], len(rows)
-            return known[:, begin : begin + count] if rows[-1] - begin == count - 1 else known[:, rows]
+            return known[:, rows]
+        rows = np.arange(len(bars))[rows]
         if mode == DataNormalizationMode.SCALED_RAW:
             at_end = next((row for row in bars.factors if row.day >= span.end.date()), None)
             whole = multiply(at_end.price_factor, at_end.split_factor) if at_end else ONE

@@ -121,10 +121,9 @@ class Feed:
         delisting_date: date | None,
     ) -> "Feed":
         """sessions: (T,) proleptic ordinals."""
-        rows = np.searchsorted(bars.ordinals, sessions, side="right") - 1
+        rows, fresh = bars.along(sessions)
         closes, places = bars.closes(rows, adjusted) if len(bars) else ([], 0)
-        fresh = (bars.rows_of(sessions) >= 0).tobytes()
-        return cls(bars, adjusted, clock, session, rows, fresh, closes, places, subscribed, delisting_date)
+        return cls(bars, adjusted, clock, session, rows, fresh.tobytes(), closes, places, subscribed, delisting_date)
 
     def bar(self, row: int) -> Bar:
         return Bar(self, row, self.session(date.fromordinal(self.bars.ordinals.item(row))))

@@ -1,6 +1,7 @@
 """Which securities an algorithm is subscribed to: ETF-constituents universes and hand-picked equities."""
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -233,7 +234,8 @@ class Subscriptions:
                 at(delisting, CorporateAction("warning", security, delisting))
                 at(date.fromordinal(delisting.toordinal() + 1), CorporateAction("delisted", security, delisting))
         factors = _feed(security).bars.factors
-        for row, following in itertools.pairwise(factors):
+        known = bisect_left(factors, today, key=lambda row: row.day)  # nobody was subscribed to those before
+        for row, following in itertools.pairwise(factors[known:]):
             if not self._calendar.is_session(row.day):
                 continue
             day = self._calendar.next_session(row.day)
