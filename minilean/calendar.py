@@ -24,6 +24,10 @@ _ENTRY = "Equity-usa-[*]"
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
+_SETTLED = 3
+"""The hour from which on the clocks of a day are not changed any more."""
+
+
 @functools.lru_cache(maxsize=4096)
 def _utc_offset(day: date, hour: int) -> timedelta:
     return datetime(day.year, day.month, day.day, hour, tzinfo=NEW_YORK).utcoffset() or timedelta()
@@ -31,7 +35,8 @@ def _utc_offset(day: date, hour: int) -> timedelta:
 
 def to_utc(local: datetime) -> datetime:
     """Naive UTC for a naive New York time."""
-    return local - _utc_offset(local.date(), local.hour)
+    hour = local.hour
+    return local - _utc_offset(local.date(), hour if hour < _SETTLED else _SETTLED)
 
 
 def to_new_york(utc: datetime) -> datetime:

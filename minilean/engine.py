@@ -19,6 +19,7 @@ from minilean.decimals import EXACT, ZERO, from_float, text, to_double
 from minilean.enums import DelistingType
 from minilean.errors import AlgorithmError, DataError, HostError, NotInHost
 from minilean.failures import Failure, describe
+from minilean.formats import parse_date
 from minilean.history import History
 from minilean.objectstore import ObjectStore
 from minilean.orders import Order, OrderEvent
@@ -197,7 +198,7 @@ class Engine:
         symbol = etf if isinstance(etf, Symbol) else self.resolve(etf)
 
         def choose(path: Path) -> list[Symbol] | None:
-            day = datetime.strptime(path.stem, "%Y%m%d")
+            day = datetime.combine(parse_date(path.stem), MIDNIGHT)
             rows = self.data.constituents(path)
             shown = Constituents(lambda: [ETFConstituentUniverse(row, day) for row in rows])
             chosen = self._call(select, shown)

@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,18 +92,19 @@ class FactorRow:
     reference_price: Decimal
 
 
-class Constituent(NamedTuple):
-    """One row of an ETF constituents file; None where the cell is empty.
+class Constituent(tuple[Symbol, Sequence[str]]):
+    """One row of an ETF constituents file: its symbol, and last update, weight, shares held and market value as they
+    are written. They are read when asked for; None where the cell is empty."""
 
-    cells: last update, weight, shares held and market value as they are written.
-    """
+    __slots__ = ()
 
-    symbol: Symbol
-    cells: Sequence[str]
+    @property
+    def symbol(self) -> Symbol:
+        return self[0]
 
     @property
     def last_update(self) -> datetime | None:
-        return _moment(self.cells[0])
+        return _moment(self[1][0])
 
     @property
     def weight(self) -> Decimal | None:
@@ -118,7 +119,7 @@ class Constituent(NamedTuple):
         return self.amount(3)
 
     def amount(self, column: int) -> Decimal | None:
-        cell = self.cells[column]
+        cell = self[1][column]
         return _decimal(cell) if cell else None
 
 
@@ -201,14 +202,14 @@ def read_constituents(path: Path) -> list[Constituent]:
     if columns:
         tickers, sids, *cells = columns
         with suppress(ValueError):
-            return list(map(Constituent, map(_symbol, sids, tickers), zip(*cells, strict=True)))
+            return list(map(Constituent, zip(map(_symbol, sids, tickers), zip(*cells, strict=True), strict=True)))
     found = []
     for number, line in _lines(text):
         try:
             ticker, sid, *amounts = line
             if len(amounts) < 4:
                 raise ValueError("too few columns")
-            row = Constituent(_symbol(sid, ticker), amounts)
+            row = Constituent((_symbol(sid, ticker), amounts))
             for column in (1, 2, 3):
                 row.amount(column)
         except ValueError:
@@ -294,21 +295,23 @@ def _as_written(raw: bytes) -> NDArray[np.int64] | None:
     twos += digits[1:]
     fours = np.multiply(twos[:-2], 100, dtype=np.uint16)
     fours += twos[2:]
-
-    def digits_before(ends: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The number that the last digits before some places make, at most eight of them."""
-        eights = np.multiply(fours[ends - 8], 10000, dtype=np.uint32)
-        eights += fours[ends - 4]
-        eights %= _POWERS[np.minimum(lengths, 8)]
-        found: NDArray[np.int64] = eights.astype(np.int64)
-        return found
-
-    cells = digits_before(ends, lengths)
+    cells = _numbers_before(ends, lengths, fours)
     for done in (8, 16):
         if longest.max() > done:
             longer = lengths > done
-            cells[longer] += digits_before(ends[longer] - done, lengths[longer] - done) * 10**done
+            cells[longer] += _numbers_before(ends[longer] - done, lengths[longer] - done, fours) * 10**done
     return cells
+
+
+def _numbers_before(
+    ends: NDArray[np.int64], lengths: NDArray[np.int64], fours: NDArray[np.uint16]
+) -> NDArray[np.int64]:
+    """What the last characters before some places make, at most eight of them; fours: what the four from each on do."""
+    eights = np.multiply(fours[ends - 8], 10000, dtype=np.uint32)
+    eights += fours[ends - 4]
+    eights %= _POWERS[np.minimum(lengths, 8)]
+    found: NDArray[np.int64] = eights.astype(np.int64)
+    return found
 
 
 def _numbers(raw: bytes) -> NDArray[np.int64] | None:

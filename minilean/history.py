@@ -25,7 +25,7 @@ FIRST_YEAR = 1997
 """No data folder of US equities goes back further."""
 _YEARS_AHEAD = 15
 """How far the grid of sessions is laid beyond now, so that it hardly ever has to be laid anew."""
-COLUMNS = ("close", "high", "low", "open", "volume")
+_COLUMNS = pd.Index(["close", "high", "low", "open", "volume"])
 
 
 CACHED = (DataNormalizationMode.RAW, DataNormalizationMode.ADJUSTED)
@@ -211,7 +211,7 @@ class History:
             names=["symbol", "time"],
             verify_integrity=False,
         )
-        return pd.DataFrame(np.concatenate(values, axis=1).T, index=index, columns=list(COLUMNS))
+        return pd.DataFrame(np.concatenate(values, axis=1).T, index=index, columns=_COLUMNS.copy())
 
     def bars(
         self, symbol: Symbol, mode: DataNormalizationMode, span: Span, fill_forward: bool

@@ -1,15 +1,16 @@
 """Sessions, early closes and clock changes. Dates are read off the exchange's calendar by hand."""
 
 import json
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilean.calendar import MarketCalendar, to_new_york, to_utc
+from minilean.calendar import NEW_YORK, MarketCalendar, to_new_york, to_utc
 from minilean.errors import DataError
 from tests.minilean.tiny_market import PARITY
 
@@ -97,6 +98,17 @@ def test_new_york_is_four_hours_behind_in_summer_and_five_in_winter():
 def test_a_time_comes_back_from_utc_but_for_the_hour_that_does_not_exist(local):
     back = to_new_york(to_utc(local))
     assert back == local or (local.month == 3 and local.hour == 2)
+
+
+@given(st.datetimes(datetime(1920, 1, 1), datetime(2100, 1, 1)))
+def test_utc_is_that_of_the_time_zone(local):
+    assert to_utc(local) == local - (local.replace(tzinfo=NEW_YORK).utcoffset() or timedelta())
+
+
+def test_days_in_bulk_are_sessions_as_single_ones_are(calendar):
+    ordinals = np.arange(date(1990, 1, 1).toordinal(), date(2030, 1, 1).toordinal())
+    expected = [calendar.is_session(date.fromordinal(ordinal)) for ordinal in ordinals.tolist()]
+    assert calendar.are_sessions(ordinals).tolist() == expected
 
 
 def test_a_late_open_moves_the_open_of_its_day(tmp_path):

@@ -89,6 +89,41 @@ def test_bars_begin_a_day_before_the_factor_file_does(market):
     assert days(read(market).daily(market.sid("AAA"))) == ["06-05", "06-06", "06-07"]
 
 
+def bars_of(ordinals: set[int], factors: tuple[FactorRow, ...] = ()) -> DailyBars:
+    """Bars of those days, their price the day's number."""
+    column = np.array(sorted(ordinals), dtype=np.int64)
+    return DailyBars(column, column, column, column, column, column, factors)
+
+
+@given(st.sets(st.integers(100, 140)), st.sets(st.integers(90, 150)))
+def test_bars_lie_along_days_by_the_last_of_them(ordinals, at):
+    bars = bars_of(ordinals)
+    rows, fresh = bars.along(np.array(sorted(at), dtype=np.int64))
+    assert rows.tolist() == [sum(ordinal <= day for ordinal in ordinals) - 1 for day in sorted(at)]
+    assert fresh.tolist() == [day in ordinals for day in sorted(at)]
+
+
+@given(
+    st.sets(st.integers(730_000, 730_040), min_size=1),
+    st.dictionaries(st.integers(729_995, 730_045), st.integers(1, 10**9), max_size=5),
+)
+def test_closes_and_doubles_are_those_of_the_single_prices(ordinals, factors):
+    rows = [FactorRow(date.fromordinal(day), Decimal(n).scaleb(-9), Decimal("0.5"), Decimal(1))
+            for day, n in sorted(factors.items())]
+    bars = bars_of(ordinals, tuple(rows))
+    every = np.arange(len(bars))
+    for adjusted in (False, True):
+        prices = [bars.price(bars.close, row, adjusted) for row in every.tolist()]
+        closes, places = bars.closes(every, adjusted)
+        assert [Decimal(close).scaleb(-places) for close in closes] == prices
+        assert bars.doubles(slice(None), adjusted)[0].tolist() == [to_double(price) for price in prices]
+        assert (bars.doubles(every, adjusted) == bars.doubles(slice(None), adjusted)).all()
+    for row, ordinal in enumerate(bars.ordinals.tolist()):
+        holds = next((one for one in rows if one.day.toordinal() >= ordinal), None)
+        factor = holds.price_factor * holds.split_factor if holds else 1
+        assert bars.price(bars.close, row, True) == Decimal(ordinal).scaleb(-4) * factor
+
+
 # --- prices
 
 

@@ -1,14 +1,18 @@
 """`self.history`: what a request gives at a moment of a run, and never anything later than that moment."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from minilean.data import DailyBars
 from minilean.enums import DataNormalizationMode, Resolution
 from minilean.errors import NotInHost
-from minilean.history import TradeBar
+from minilean.history import TradeBar, _Listing
 from tests.minilean.tiny_market import TinyMarket
 
 DAILY = Resolution.DAILY
@@ -220,3 +224,26 @@ def test_kinds_of_history_that_are_not_in_the_host_are_refused(market):
 
     market.run({"2013-06-05 09:00": request})
     assert len(found) == 1
+
+
+@given(
+    grid=st.sets(st.integers(1000, 1040), min_size=1),
+    missing=st.sets(st.integers(1000, 1040)),
+    listed=st.tuples(st.integers(995, 1045), st.integers(1, 50)),
+    span=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+    fill_forward=st.booleans(),
+)
+def test_a_listing_gives_the_last_bar_by_each_session_from_its_first_one_on(grid, missing, listed, span, fill_forward):
+    begin, delisted = listed[0], sum(listed)
+    sessions = sorted(grid)
+    ordinals = [day for day in sessions if begin <= day <= delisted + 2 and day not in missing]
+    column = np.array(ordinals, dtype=np.int64)
+    bars = DailyBars(column, column, column, column, column, column)
+    listing = _Listing(bars, np.array(sessions, dtype=np.int64), date.fromordinal(delisted))
+    first, after = min(span[0], len(sessions)), min(span[1], len(sessions))
+    rows, where = listing.inside(first, after, fill_forward)
+    asked = sessions[first:after]
+    own = [day for day in asked if day in ordinals]
+    expected = [day for day in asked if own and own[0] <= day <= delisted] if fill_forward else own
+    assert np.array(asked, dtype=np.int64)[where].tolist() == expected
+    assert np.arange(len(bars))[rows].tolist() == [sum(bar <= day for bar in ordinals) - 1 for day in expected]
