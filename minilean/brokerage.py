@@ -152,7 +152,9 @@ class Brokerage:
         ranked = []
         for security, quantity in changes:
             if quantity and security.has_data and security.is_tradable:
-                expected = security.quantity + sum(order.quantity for order in self._pending(security.symbol))
+                expected = security.quantity
+                if pending := self._open_of.get(security.symbol.sid):
+                    expected += sum(order.quantity for order in pending.values())
                 reduces = expected != 0 and abs(quantity + expected) < abs(expected)
                 ranked.append((not reduces, -abs(quantity * security.price), security, quantity))
         ranked.sort(key=lambda entry: entry[:2])
@@ -162,7 +164,8 @@ class Brokerage:
     def order_toward(self, security: Security, quantity: int, tag: str) -> Order | None:
         """Order what open market and market-on-open orders of the security do not cover already."""
         netted = (OrderType.MARKET, OrderType.MARKET_ON_OPEN)
-        quantity -= sum(order.quantity for order in self._pending(security.symbol) if order.type in netted)
+        if pending := self._open_of.get(security.symbol.sid):
+            quantity -= sum(order.quantity for order in pending.values() if order.type in netted)
         if not quantity:
             return None
         if self._calendar.is_open(self._now()):
@@ -264,10 +267,7 @@ class Brokerage:
 
     def open_orders(self, symbol: Symbol | None = None) -> list[Order]:
         """Open orders, by id; an order whose cancel is still queued counts as open."""
-        return list(self._open.values() if symbol is None else self._pending(symbol))
-
-    def _pending(self, symbol: Symbol) -> Collection[Order]:
-        return self._open_of.get(symbol.sid, {}).values()
+        return list((self._open if symbol is None else self._open_of.get(symbol.sid, {})).values())
 
     def take_over(self, orders: Iterable[Order]) -> None:
         """Orders from before the run, by id; one that was being cancelled is."""

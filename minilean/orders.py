@@ -43,7 +43,7 @@ class Order:
         return self.status not in CLOSED
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class OrderEvent:
     """One change of an order. time is naive UTC; fee is None where LEAN charges none."""
 

@@ -35,7 +35,7 @@ class ActiveSet:
         return security.symbol.sid in self._position
 
     def __iter__(self) -> Iterator[Security]:
-        return (security for security in self._slots if security is not None)
+        return filter(None, self._slots)
 
     def __len__(self) -> int:
         return len(self._position)

@@ -193,7 +193,7 @@ class Security:
         if feed is None or not self._subscribed or feed.clock.position == self._position:
             return
         self._position = feed.clock.position
-        row = int(feed.rows[self._position])
+        row = feed.rows.item(self._position)
         if row != self._row and row >= feed.since:
             self.take(row)
 
@@ -208,7 +208,7 @@ class Security:
         feed = self.feed
         if feed is None or not self._subscribed or feed.clock.position < 0:
             return False
-        return 0 <= self._row == int(feed.rows[feed.clock.position])
+        return 0 <= self._row == feed.rows.item(feed.clock.position)
 
     @property
     def position(self) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from operator import attrgetter
 
 from minilean.decimals import EXACT, ONE, ZERO, divide, fit
 from minilean.securities import Security
@@ -26,7 +27,6 @@ class _Asset:
     sold: Decimal = ZERO
     market: Decimal = ZERO
     trades: int = 0
-    scale: Decimal = ZERO
     restart: bool = False
 
 
@@ -92,8 +92,6 @@ class CapacityEstimate:
                 continue
             volume = bar.volume
             if volume:
-                # A daily bar of 6.5 hours counts as an hourly one: the bar of the fill itself, and no other.
-                asset.scale = _HOURLY_SHARE
                 traded = fit(EXACT.multiply(bar.close, volume))
                 asset.market = fit(asset.market + fit(EXACT.multiply(traded, asset.discount)))
 
@@ -106,7 +104,7 @@ class CapacityEstimate:
         if not self._index or not (forced or self.is_due(utc)):
             return
         assets = [asset for asset in self._slots if asset is not None]
-        smallest = min(assets, key=lambda asset: asset.market * asset.scale)
+        smallest = min(assets, key=attrgetter("market"))
         self.lowest = smallest.security
         sold = sum((asset.sold for asset in assets), ZERO)
         held = abs(self.lowest.quantity * self.lowest.price)
@@ -116,7 +114,8 @@ class CapacityEstimate:
         )
         new = self.value
         if share:
-            new = divide(divide(fit(smallest.market * smallest.scale), Decimal(smallest.trades)), share)
+            # A daily bar of 6.5 hours counts as an hourly one: the bar of the fill itself, and no other.
+            new = divide(divide(fit(smallest.market * _HOURLY_SHARE), Decimal(smallest.trades)), share)
         if not self.value:
             self.value = new
         else:

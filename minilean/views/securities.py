@@ -272,6 +272,9 @@ class _BySymbol(ExtendedDictionary):
         inner = self._host.find(key)
         return default_value if inner is None else self._view(inner)
 
+    def __contains__(self, key: Symbol | str) -> bool:
+        return self._host.find(key) is not None
+
     def items(self) -> list[tuple[Symbol, Any]]:
         return [(s.symbol, self._view(s)) for s in self._host.portfolio.active()]
 
