@@ -22,7 +22,7 @@ _WITHOUT_QUOTES = (
     "Warning: No quote information available at {:%m/%d/%Y %H:%M:%S} America/New_York, order filled using TradeBar data"
 )
 _DOUBT = 1e-9
-"""Doubles that differ by less, relatively, count as equal; their error is some 1e-15."""
+"""Doubles that differ by less, relatively, count as equal: their error is some 1e-15, that of LEAN's decimals less."""
 _SMALLEST_TARGET, _LARGEST_TARGET = Decimal("1e-10"), Decimal("1e9")
 
 
@@ -510,9 +510,9 @@ def _clear_quantity(
     buffer, smallest: the settings' shares of the portfolio's value.
     """
     price, held = security.price, security.quantity
-    value, rate, kept = float(total), float(security.margin_rate), 1 - float(buffer)
+    value, rate, kept = float(total), float(security.margin_rate), float(ONE - buffer)
     unit = float(price) * rate
-    if value <= 0 or unit <= 0 or kept < _DOUBT:
+    if min(value, unit, kept) < _DOUBT:
         return None
     share = float(weight) * kept * rate
     target = share * value

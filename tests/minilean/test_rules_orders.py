@@ -4,16 +4,24 @@ Every expected number is worked out here from LEAN's rules; the comments show ho
 is 100,000, stocks are flat at 100 dollars and leverage is 2, so margin is half of a position's value.
 """
 
+import decimal
 from datetime import datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from minilean.algorithm import PortfolioTarget
+from minilean.brokerage import Brokerage, OrderSettings
+from minilean.decimals import EXACT, ZERO, divide, from_float, normalise
 from minilean.enums import OrderStatus, OrderType
+from minilean.errors import AlgorithmError
 from minilean.orders import Order
-from minilean.securities import fee
+from minilean.securities import Security, fee
+from minilean.symbols import named
 from tests.minilean.tiny_market import Scripted, TinyMarket, everything, placed, utc
 
 FILLED, SUBMITTED, CANCELED, INVALID = (
@@ -54,6 +62,44 @@ def quantities(orders: list[Order]) -> list[int]:
 
 
 # --- sizing
+
+
+MONEY = st.one_of(st.decimals("0.0001", 5000, places=4), st.decimals(1, 90, places=0), st.just(Decimal("1e-12")))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    price=MONEY,
+    leverage=st.sampled_from(["1", "1.5", "2", "3", "7"]),
+    held=st.one_of(st.just(0), st.integers(-1000, 10**6)),
+    total=st.one_of(st.decimals(-100, 10**9, places=4), st.integers(1, 10**6).map(Decimal)),
+    weight=st.one_of(st.decimals("-1.2", "1.2", places=3), st.floats(1e-9, 1.2).map(from_float), st.integers(1, 60)),
+    buffer=st.sampled_from(["0", "0.0025", "0.5", "0.9999999999999999", "1"]),
+    smallest=st.sampled_from(["0", "0.001"]),
+)
+def test_doubles_size_a_target_as_the_decimals_do(
+    monkeypatch, price, leverage, held, total, weight, buffer, smallest
+):
+    """weight: a whole number asks for about that many shares."""
+    security = Security(named("AAA"), Decimal(leverage), quantity=held)
+    security.price = normalise(price)
+    if isinstance(weight, int):
+        weight = divide(weight * security.price * security.margin_rate, total) if total else ZERO
+    portfolio = SimpleNamespace(total_value=lambda: total, margin_remaining=lambda: total)
+    order_settings = OrderSettings(Decimal(buffer), Decimal(smallest))
+    brokerage = Brokerage(portfolio, None, order_settings, None, None, None)
+
+    def size() -> Any:
+        try:
+            return brokerage.target_quantity(security, weight)
+        except (AlgorithmError, ArithmeticError) as error:
+            return str(error)
+
+    with decimal.localcontext(EXACT):
+        found = size()
+        with monkeypatch.context() as patch:
+            patch.setattr("minilean.brokerage._clear_quantity", lambda *arguments: None)
+            assert found == size()
 
 
 @pytest.mark.parametrize(("weight", "quantity"), [(0.5, 498), (-0.5, -498), (0.1, 99), (1.5, 1496)])
