@@ -150,8 +150,10 @@ def number(x: Decimal | int) -> str:
 
 def shortest(x: Decimal) -> str:
     """JSON number without needless zeros: that of `normalise(x)`."""
+    if not x:
+        return "0.0"
     written = str(x)
-    if not x or "E" in written:
+    if "E" in written:
         return number(normalise(x))
     if "." not in written:
         return written + ".0"

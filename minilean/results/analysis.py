@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cached_property
 from itertools import pairwise
 
 from minilean.calendar import to_utc
@@ -68,16 +69,23 @@ class Curves:
         common = [t for t in sorted(closes) if t >= first and (t - first) % 86_400 == 0 and t in values]
         return cls(common, [values[t] for t in common], [closes[t] for t in common])
 
-    def between(self, first: date, last: date) -> "Curves | None":
-        """The part in those UTC days, 00:00 of both included; None unless they lie inside the curves."""
+    def between(self, first: date, last: date) -> slice | None:
+        """The points in those UTC days, 00:00 of both included; None unless they lie inside the curves."""
         lower, upper = _unix_day(first), _unix_day(last)
         if not self.times or lower < self.times[0] or upper > self.times[-1]:
             return None
-        part = slice(bisect_left(self.times, lower), bisect_left(self.times, upper + 1))
-        return Curves(self.times[part], self.equity[part], self.benchmark[part])
+        return slice(bisect_left(self.times, lower), bisect_left(self.times, upper + 1))
 
-    def returns(self) -> tuple[list[Decimal], list[Decimal]]:
+    @cached_property
+    def changes(self) -> tuple[list[Decimal], list[Decimal]]:
+        """Returns of the strategy and of SPY from each point to the next."""
         return _changes(self.equity), _changes(self.benchmark)
+
+    @cached_property
+    def returns(self) -> tuple[list[float], list[float]]:
+        """The same as doubles."""
+        own, other = self.changes
+        return list(map(to_double, own)), list(map(to_double, other))
 
 
 def findings(
@@ -172,7 +180,7 @@ def _margin_usage(used: Sequence[Decimal]) -> Finding | None:
 
 
 def _against_benchmark(curves: Curves, rate: AnnualRate) -> Finding | None:
-    ratios = _sharpe_ratios(curves, rate)
+    ratios = _sharpe_ratios(curves, slice(0, len(curves.times)), rate)
     if ratios is None or ratios[0] >= ratios[1]:
         return None
     return _finding(
@@ -187,7 +195,7 @@ def _crises(curves: Curves, rate: AnnualRate) -> Finding | None:
     samples = []
     for first, last, name in _CRISES:
         part = curves.between(first, last)
-        ratios = _sharpe_ratios(part, rate) if part else None
+        ratios = _sharpe_ratios(curves, part, rate) if part else None
         if ratios and ratios[0] < ratios[1]:
             samples.append({"crisisEvent": name, "backtestSharpe": ratios[0], "benchmarkSharpe": ratios[1]})
     if not samples:
@@ -205,7 +213,7 @@ def _crises(curves: Curves, rate: AnnualRate) -> Finding | None:
 
 
 def _significance(curves: Curves) -> Finding | None:
-    excess = [to_double(own - other) for own, other in zip(*curves.returns(), strict=True)][1:]
+    excess = [to_double(own - other) for own, other in zip(*curves.changes, strict=True)][1:]
     p = 0.5
     if len(excess) >= 2:
         mean, deviation = _moments(excess)
@@ -230,16 +238,16 @@ def _finding(name: str, issue: str, sample: object, solutions: list[str], count:
     return finding | {"solutions": solutions}
 
 
-def _sharpe_ratios(curves: Curves, rate: AnnualRate) -> tuple[float, float] | None:
-    """LEAN sets the mean of daily returns against a rate a year; both ratios are off in the same way."""
-    if len(curves.times) < 3:
+def _sharpe_ratios(curves: Curves, part: slice, rate: AnnualRate) -> tuple[float, float] | None:
+    """Of the points in a part. LEAN sets the mean of daily returns against a rate a year; both are off in one way."""
+    if part.stop - part.start < 3:
         return None
-    first, last = _utc(curves.times[0]).date(), _utc(curves.times[-1]).date()
+    first, last = _utc(curves.times[part.start]).date(), _utc(curves.times[part.stop - 1]).date()
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     free = to_double(divide(sum(map(rate, days), ZERO), Decimal(len(days))))
     found = []
-    for returns in curves.returns():
-        mean, deviation = _moments([to_double(change) for change in returns])
+    for returns in curves.returns:
+        mean, deviation = _moments(returns[part.start : part.stop - 1])
         found.append((mean - free) / deviation if deviation else 0.0)
     return found[0], found[1]
 
