@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from json.encoder import encode_basestring
 from pathlib import Path
 
 from minilean.decimals import number, shortest, smart, truncate
@@ -55,9 +56,13 @@ def block(value: object) -> list[str]:
 
 def _laid_out(value: object, line: str) -> str:
     """JSON indented by two spaces; line: what begins the line of the value's closing bracket."""
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if type(value) is int:
+        return str(value)
     inner = line + "  "
     if isinstance(value, dict) and value:
-        rows = [f"{_encode(key)}: {_laid_out(entry, inner)}" for key, entry in value.items()]
+        rows = [f"{encode_basestring(key)}: {_laid_out(entry, inner)}" for key, entry in value.items()]
         return f"{{{inner}{f',{inner}'.join(rows)}{line}}}"
     if isinstance(value, list) and value:
         return f"[{inner}{f',{inner}'.join([_laid_out(entry, inner) for entry in value])}{line}]"

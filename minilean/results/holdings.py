@@ -223,7 +223,10 @@ def _four_digits(states: Sequence[tuple[Decimal, Positions]]) -> tuple[NDArray[n
     for total, positions in states:
         one_percent = total.scaleb(positions.places) / _HUNDRED
         by_leverage = {leverage: float(leverage * one_percent) for leverage in set(positions.leverages)}
-        bases += [by_leverage[leverage] for leverage in positions.leverages]
+        if len(by_leverage) == 1:
+            bases += list(by_leverage.values()) * len(positions.leverages)
+        else:
+            bases += [by_leverage[leverage] for leverage in positions.leverages]
     margins = sizes / np.array(bases)
     magnitudes = np.zeros(len(margins), dtype=np.int64)
     magnitudes[margins != 0] = np.floor(np.log10(np.abs(margins[margins != 0])))
