@@ -126,7 +126,10 @@ def smart(x: Decimal) -> Decimal:
     """
     if not x:
         return ZERO
-    return round_half_even(normalise(x), 4) if x > 1000 else plain(x.normalize(_SEVEN_DIGITS))
+    if x <= 1000 and x.is_finite():
+        return plain(x.normalize(_SEVEN_DIGITS))
+    rounded = EXACT.quantize(x, _UNITS[4])
+    return rounded if rounded != x else normalise(x)
 
 
 def truncate(x: Decimal) -> int:

@@ -1,6 +1,6 @@
 """.NET's decimals against exact arithmetic: every result is recomputed with fractions and integers."""
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
 import pytest
@@ -258,3 +258,9 @@ def test_an_integer_prints_with_a_point_in_json():
 @example(Decimal("0.00000010"))
 def test_the_shortest_number_is_that_of_the_normalised_decimal(x):
     assert shortest(x) == number(normalise(x))
+
+
+@pytest.mark.parametrize("written", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_not_rounded(written):
+    with pytest.raises(InvalidOperation):
+        smart(Decimal(written))
