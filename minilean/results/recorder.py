@@ -41,11 +41,7 @@ _MARGIN_STYLE = ',"indexName":"Margin Used (%)","tooltip":"{SERIES_NAME}: {VALUE
 
 
 class PortfolioView(Protocol):
-    """What the results read of a portfolio.
-
-    active: in the order of LEAN's securities dictionary. positions: on the same list of securities, the very object,
-    only as long as neither they nor the active ones change.
-    """
+    """What the results read of a portfolio; active() in the order of LEAN's securities dictionary."""
 
     @property
     def total_fees(self) -> Decimal: ...
@@ -121,7 +117,6 @@ class Recorder:
         self._turnover_base = self._turnover_last = ZERO
         self._drawdown = "0.0"
         self._active: list[Security] = []
-        self._held: Sequence[Security] | None = None
         self._has_sold = False
         self._sales_points: dict[Series, str] = {}
         self._sales_times: list[int] = []
@@ -291,18 +286,15 @@ class Recorder:
             fall = divide(total, self._highest_value) - 1 if self._highest_value else ZERO
             self._drawdown = number(smart(round_half_even(fall * _HUNDRED, 2)))
         self._series("Drawdown", "Equity Drawdown", "%", LINE).add(now, self._drawdown)
-        positions = self._portfolio.positions()
-        if self._has_sold or positions.securities is not self._held:
-            self._held = positions.securities
-            active = list(self._portfolio.active())
-            if self._has_sold or active != self._active:
-                self._draw_sales()
-                self._active, self._has_sold = active, False
-                self._rank_sales(active)
+        active = list(self._portfolio.active())
+        if self._has_sold or active != self._active:
+            self._draw_sales()
+            self._active, self._has_sold = active, False
+            self._rank_sales(active)
         if not self._sales_times or now > self._sales_times[-1]:
             self._sales_times.append(now)
         self._chart("Portfolio Margin", legend_disabled=True)
-        self._holdings.note(now, total, positions, is_exposed=bool(self._active))
+        self._holdings.note(now, total, self._portfolio.positions(), is_exposed=bool(active))
         if self._capacity.value is not self._capacity_value:
             self._capacity_value = self._capacity.value
             self._capacity_text = number(smart(self._capacity.published))
