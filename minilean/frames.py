@@ -83,7 +83,7 @@ def _copying(dropna: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(dropna)
     def drop(self: Any, *arguments: Any, **options: Any) -> Any:
-        if not arguments and not options and self.dtype == _DOUBLE:
+        if not arguments and not options and _has_doubles(self):
             values = self._values
             if not np.isnan(values).any():
                 return _with_values(self, values.copy())
@@ -98,9 +98,14 @@ def _comparing(notna: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(notna)
     def holds(self: Any) -> Any:
         values = self._values
-        return _with_values(self, values == values) if self.dtype == _DOUBLE else notna(self)
+        return _with_values(self, values == values) if _has_doubles(self) else notna(self)
 
     return holds
+
+
+def _has_doubles(series: Any) -> bool:
+    """Whether it is a plain series of doubles; a class of somebody's own may have its own ways."""
+    return type(series) is pd.Series and series.dtype == _DOUBLE
 
 
 def _with_values(series: Any, values: NDArray[Any]) -> Any:
