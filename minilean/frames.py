@@ -79,11 +79,11 @@ _DOUBLE = np.dtype(np.float64)
 
 
 def _copying(dropna: Callable[..., Any]) -> Callable[..., Any]:
-    """`dropna` that copies a column of doubles as it is where there is nothing to drop; pandas selects every row."""
+    """`dropna` that copies a column of doubles by time where there is nothing to drop; pandas selects every row."""
 
     @wraps(dropna)
     def drop(self: Any, *arguments: Any, **options: Any) -> Any:
-        if not arguments and not options and _has_doubles(self):
+        if not arguments and not options and _has_doubles(self) and type(self.index) is pd.DatetimeIndex:
             values = self._values
             if not np.isnan(values).any():
                 return _with_values(self, values.copy())
