@@ -111,6 +111,4 @@ def _has_doubles(series: Any) -> bool:
 def _with_values(series: Any, values: NDArray[Any]) -> Any:
     """The series with other values, by pandas' own shortest way."""
     manager = type(series._mgr).from_array(values, series.index)
-    made = series._constructor_from_mgr(manager, axes=manager.axes)
-    made._name = series._name
-    return made.__finalize__(series)
+    return series._constructor_from_mgr(manager, axes=manager.axes).__finalize__(series)
