@@ -3,6 +3,7 @@
 Two calls that algorithms make for every stock, `dropna` and `notna`, also take a shorter way to the same result.
 """
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -83,9 +84,9 @@ def _copying(dropna: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(dropna)
     def drop(self: Any, *arguments: Any, **options: Any) -> Any:
-        if not arguments and not options and _has_doubles(self) and type(self.index) is pd.DatetimeIndex:
-            values = self._values
-            if not np.isnan(values).any():
+        if not arguments and not options and type(self.index) is pd.DatetimeIndex:
+            values = _doubles(self)
+            if values is not None and not math.isnan(values.dot(values)):  # NaN only where a square is
                 return _with_values(self, values.copy())
         return dropna(self, *arguments, **options)
 
@@ -97,15 +98,16 @@ def _comparing(notna: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(notna)
     def holds(self: Any) -> Any:
-        values = self._values
-        return _with_values(self, values == values) if _has_doubles(self) else notna(self)
+        values = _doubles(self)
+        return notna(self) if values is None else _with_values(self, values == values)
 
     return holds
 
 
-def _has_doubles(series: Any) -> bool:
-    """Whether it is a plain series of doubles; a class of somebody's own may have its own ways."""
-    return type(series) is pd.Series and series.dtype == _DOUBLE
+def _doubles(series: Any) -> NDArray[np.float64] | None:
+    """The values of a plain series of doubles, None of any other; a class of somebody's own may have its own ways."""
+    values = series._values
+    return values if type(series) is pd.Series and values.dtype == _DOUBLE else None
 
 
 def _with_values(series: Any, values: NDArray[Any]) -> Any:
