@@ -1,6 +1,6 @@
 """The securities of a run and the cash: LEAN's two sets of securities, and the total portfolio value it caches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -43,12 +43,26 @@ class ActiveSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Positions:
-    """The positions held at one moment, and their values in units of 10**-places dollars, negative for shorts."""
+    """The positions held at one moment, and their values in units of 10**-places dollars, negative for shorts.
+
+    net: the sum of the values; sizes: the sum of their sizes by leverage.
+    """
 
     securities: Sequence[Security]
     leverages: Sequence[Decimal]
     values: Sequence[int]
     places: int
+    net: int
+    sizes: Mapping[Decimal, int]
+
+    @classmethod
+    def worth(
+        cls, securities: Sequence[Security], leverages: Sequence[Decimal], values: Sequence[int], places: int
+    ) -> "Positions":
+        sizes = dict.fromkeys(leverages, 0)
+        for leverage, value in zip(leverages, values, strict=True):
+            sizes[leverage] += abs(value)
+        return cls(securities, leverages, values, places, sum(values), sizes)
 
     @classmethod
     def of(cls, securities: Sequence[Security]) -> "Positions":
@@ -56,24 +70,28 @@ class Positions:
         values = [security.quantity * security.price for security in securities]
         places = max((-int(value.as_tuple().exponent) for value in values), default=0)
         leverages = [security.leverage for security in securities]
-        return cls(securities, leverages, [int(value.scaleb(places, EXACT)) for value in values], places)
+        return cls.worth(securities, leverages, [int(value.scaleb(places, EXACT)) for value in values], places)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Held:
     """Positions whose prices are all those of their feeds: of each the feed's closes, and the value of one unit of it.
 
-    The latter are in units of 10**-places dollars.
+    The latter are in units of 10**-places dollars. leverage: the one of all, where all are long as well.
     """
 
     securities: Sequence[Security]
     leverages: Sequence[Decimal]
     feeds: Sequence[tuple[Sequence[int], int]]
     places: int
+    leverage: Decimal | None
 
     def at(self, position: int) -> Positions:
         values = [closes[position] * unit for closes, unit in self.feeds]
-        return Positions(self.securities, self.leverages, values, self.places)
+        if self.leverage is None:
+            return Positions.worth(self.securities, self.leverages, values, self.places)
+        net = sum(values)
+        return Positions(self.securities, self.leverages, values, self.places, net, {self.leverage: net})
 
 
 class Portfolio:
@@ -159,22 +177,17 @@ class Portfolio:
             (feed.closes, security.quantity * 10 ** (places - feed.places))
             for security, feed in zip(held, feeds, strict=True)
         ]
-        self._held = _Held(held, [security.leverage for security in held], units, places)
+        leverages = [security.leverage for security in held]
+        is_simple = len(set(leverages)) == 1 and all(security.quantity > 0 for security in held)
+        self._held = _Held(held, leverages, units, places, leverages[0] if is_simple else None)
         return self._held
 
     def _sums(self) -> tuple[Decimal, Decimal]:
         """Value of all active positions and the margin that they use; kept up to date by `fill`."""
         if self._holdings is None:
             held = self.positions()
-            sizes = dict.fromkeys(held.leverages, sum(map(abs, held.values)))
-            if len(sizes) > 1:
-                sizes = dict.fromkeys(sizes, 0)
-                for leverage, value in zip(held.leverages, held.values, strict=True):
-                    sizes[leverage] += abs(value)
-            self._holdings = (
-                Decimal(sum(held.values)).scaleb(-held.places),
-                sum((Decimal(size).scaleb(-held.places) * margin_rate(at) for at, size in sizes.items()), start=ZERO),
-            )
+            margins = (Decimal(size).scaleb(-held.places) * margin_rate(at) for at, size in held.sizes.items())
+            self._holdings = Decimal(held.net).scaleb(-held.places), sum(margins, start=ZERO)
         return self._holdings
 
     def fill(self, security: Security, quantity: int, price: Decimal, fee: Decimal | None) -> Decimal:

@@ -196,9 +196,9 @@ def _last_of_each(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArra
 
 def _exposure(total: Decimal, positions: Positions) -> tuple[str, str]:
     """Value of the long and of the short positions over the portfolio's."""
-    values = positions.values
-    short = sum(value for value in values if value < 0) if values and min(values) < 0 else 0
-    return _share(sum(values) - short, positions.places, total), _share(short, positions.places, total)
+    size = sum(positions.sizes.values())
+    long, short = (positions.net + size) // 2, (positions.net - size) // 2
+    return _share(long, positions.places, total), _share(short, positions.places, total)
 
 
 def _share(side: int, places: int, total: Decimal) -> str:
@@ -222,7 +222,7 @@ def _four_digits(states: Sequence[tuple[Decimal, Positions]]) -> tuple[NDArray[n
     bases = []
     for total, positions in states:
         one_percent = total.scaleb(positions.places) / _HUNDRED
-        by_leverage = {leverage: float(leverage * one_percent) for leverage in set(positions.leverages)}
+        by_leverage = {leverage: float(leverage * one_percent) for leverage in positions.sizes}
         if len(by_leverage) == 1:
             bases += list(by_leverage.values()) * len(positions.leverages)
         else:

@@ -37,7 +37,7 @@ def positions(dollars, leverages=None):
     """Positions worth so many dollars each, in stocks named by their number."""
     names = [f"S{at}" for at in range(len(dollars))]
     leverages = leverages or [Decimal(2)] * len(dollars)
-    return Positions(names, leverages, [int(Decimal(amount).scaleb(6)) for amount in dollars], 6)
+    return Positions.worth(names, leverages, [int(Decimal(amount).scaleb(6)) for amount in dollars], 6)
 
 
 amounts = st.lists(
@@ -144,7 +144,7 @@ def test_columns_are_drawn_as_points_one_by_one(seed):
         if pick.random() < 0.7:
             names = [f"S{at}" for at in range(stocks) if pick.random() < 0.9]
             values = [pick.choice([-1, 1]) * pick.choice([1, 10, 10**4, pick.randrange(1, 10**9)]) for _ in names]
-            held = Positions(names, [Decimal(pick.choice([1, 2])) for _ in names], values, 3)
+            held = Positions.worth(names, [Decimal(pick.choice([1, 2])) for _ in names], values, 3)
             total = Decimal(pick.choice([100_000, 100_000, 12_345]))
         now += pick.choice([DAY, DAY, DAY, 0])
         noted.append((now, total, held))
