@@ -47,7 +47,7 @@ class Brokerage:
 
     now: gives the algorithm's New York time. trading: whether orders are possible yet.
     on_event is called for every order event after the books are updated;
-    on_fill before it, with the position as it was. log and error take a text for the algorithm's log.
+    on_fill before it, with what `Portfolio.fill` returned. log and error take a text for the algorithm's log.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Brokerage:
         self._open_of: dict[str, dict[int, Order]] = {}  # the same by SID
         self._requests: list[_Request] = []
         self.on_event: Callable[[OrderEvent], None] = lambda event: None
-        self.on_fill: Callable[[OrderEvent, Security, int, Decimal], None] = lambda *arguments: None
+        self.on_fill: Callable[[OrderEvent, Security, Decimal | None], None] = lambda *arguments: None
         self.error: Callable[[str], None] = lambda message: None
         self.warn_once: Callable[[str], None] = lambda message: None
 
@@ -380,15 +380,15 @@ class Brokerage:
     def _fill(
         self, order: Order, security: Security, price: Decimal, charge: Decimal | None, now: datetime, message: str
     ) -> None:
-        before, average, quantity = security.quantity, security.average_price, order.quantity
+        quantity = order.quantity
         order.price = price = normalise(price)
-        self._portfolio.fill(security, quantity, price, charge)
+        profit = self._portfolio.fill(security, quantity, price, charge)
         order.last_fill_time = now
         order.status = status = OrderStatus.FILLED
         self._untrack(order)
         order.events += 1
         event = OrderEvent(order, order.events, now, status, quantity, price, quantity, charge, message)
-        self.on_fill(event, security, before, average)
+        self.on_fill(event, security, profit)
         self.on_event(event)
 
     def liquidate_delisted(self, securities: Iterable[Security]) -> None:

@@ -190,8 +190,8 @@ class Portfolio:
             self._holdings = Decimal(held.net).scaleb(-held.places), sum(margins, start=ZERO)
         return self._holdings
 
-    def fill(self, security: Security, quantity: int, price: Decimal, fee: Decimal | None) -> Decimal:
-        """Book a fill; returns the profit it realised before fees (zero where it opened or added)."""
+    def fill(self, security: Security, quantity: int, price: Decimal, fee: Decimal | None) -> Decimal | None:
+        """Book a fill; returns the profit it realised before fees (None where it opened or added)."""
         held = security.quantity
         if fee:
             self.cash -= fee
@@ -200,7 +200,7 @@ class Portfolio:
         volume = abs(quantity) * price
         self.cash = fit(self.cash - volume if quantity > 0 else self.cash + volume)
         security.sale_volume += volume
-        profit = ZERO
+        profit = None
         if held and (held > 0) != (quantity > 0):
             closed = min(abs(held), abs(quantity)) * (1 if held > 0 else -1)
             profit = fit(fit(price * closed) - fit(security.average_price * closed))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from minilean.calendar import to_utc
-from minilean.decimals import EXACT, ZERO, divide, fit, number, round_half_even, round_half_up, smart
+from minilean.decimals import ZERO, divide, fit, number, round_half_even, round_half_up, smart
 from minilean.orders import Order, OrderEvent, iso
 from minilean.portfolio import Positions
 from minilean.results import files
@@ -137,17 +137,14 @@ class Recorder:
         self._events.append(event)
         self._order_count = max(self._order_count, event.order.id)
 
-    def fill(self, event: OrderEvent, security: Security, quantity_before: int, average_before: Decimal) -> None:
-        """A fill, after cash and position have changed."""
-        quantity, price = event.fill_quantity, event.fill_price
-        volume = fit(EXACT.multiply(abs(quantity), price))
+    def fill(self, event: OrderEvent, security: Security, profit: Decimal | None) -> None:
+        """A fill, after cash and position have changed; profit: what it realised before fees, None where it did not."""
+        volume = fit(abs(event.fill_quantity) * event.fill_price)
         self._sold = fit(self._sold + volume)
         self._has_sold = True
         self._trades.fill(event, security)
         self._capacity.fill(security, event.time, volume)
-        if quantity_before and (quantity_before > 0) != (quantity > 0):
-            closed = min(abs(quantity), abs(quantity_before)) * (1 if quantity_before > 0 else -1)
-            profit = fit(fit(EXACT.multiply(price, closed)) - fit(EXACT.multiply(average_before, closed)))
+        if profit is not None:
             self._closed_profit = fit(self._closed_profit + profit)
             self._record_profit(event.time, fit(profit - 2 * (event.fee or ZERO)))
 

@@ -82,7 +82,10 @@ class Account:
         self.orders.append(order)
         paid = None if fee is None else Decimal(fee)
         event = OrderEvent(order, 1, when, OrderStatus.FILLED, quantity, Decimal(price), quantity, paid)
-        before, average = stock.quantity, stock.average_price
+        before, profit = stock.quantity, None
+        if before and (before > 0) != (quantity > 0):
+            closed = min(abs(before), abs(quantity)) * (1 if before > 0 else -1)
+            profit = (Decimal(price) - stock.average_price) * closed
         self.cash -= quantity * Decimal(price) + (paid or ZERO)
         self.total_fees += paid or ZERO
         stock.quantity += quantity
@@ -90,7 +93,7 @@ class Account:
             stock.average_price = Decimal(price)
         stock.sale_volume += abs(quantity) * Decimal(price)
         self.recorder.order_event(event)
-        self.recorder.fill(event, stock, before, average)
+        self.recorder.fill(event, stock, profit)
         return event
 
     def results(self, folder: Path) -> dict[str, Any]:
