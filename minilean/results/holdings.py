@@ -96,16 +96,14 @@ class Holdings:
         state_of = np.repeat(np.arange(len(states)), counts)
         digits, places = _four_digits(states)
         values = digits / 10.0 ** np.maximum(places, 0) * 10.0 ** np.maximum(-places, 0)
-        rank = np.empty(len(values), dtype=np.int64)
-        rank[np.lexsort((-values, state_of))] = np.arange(len(values)) - starts[state_of]
-        is_large = rank < MARGIN_SERIES
+        is_large = _are_largest(values, counts)
         finest = int(places.max())
         kind = np.int64 if finest - places.min() < 14 else object
         units = digits.astype(kind) * np.array(10, dtype=kind) ** (finest - places)
         sums = np.add.reduceat(units, starts).tolist()
 
         large = np.flatnonzero(is_large)
-        state, texts = state_of[large], [self._texts[value] for value in values[large].tolist()]
+        state, texts = state_of[large], list(map(self._texts.__getitem__, values[large].tolist()))
         column, others = self._columns_of(states, is_large)
         if others is not None:
             rests = np.add.reduceat(np.where(is_large, 0, units), starts).tolist()
@@ -194,6 +192,24 @@ def _last_of_each(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArra
     return np.append((first[1:] != first[:-1]) | (second[1:] != second[:-1]), True)
 
 
+def _are_largest(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which values, none negative, are among the largest forty of their state, of equal ones the first.
+
+    values: of all states, one state after the other; counts: how many there are of each.
+    """
+    widest = int(counts.max())
+    if widest <= MARGIN_SERIES:
+        return np.ones(len(values), dtype=np.bool_)
+    is_value = np.arange(widest) < counts[:, None]
+    table = np.full(is_value.shape, -1.0)
+    table[is_value] = values
+    last = np.partition(table, widest - MARGIN_SERIES)[:, widest - MARGIN_SERIES, None]
+    is_larger, is_last = table > last, table == last
+    room = MARGIN_SERIES - is_larger.sum(axis=1, keepdims=True)
+    is_largest: NDArray[np.bool_] = is_larger | (is_last & (np.cumsum(is_last, axis=1) <= room))
+    return is_largest[is_value]
+
+
 def _exposure(total: Decimal, positions: Positions) -> tuple[str, str]:
     """Value of the long and of the short positions over the portfolio's."""
     size = sum(positions.sizes.values())
@@ -218,7 +234,7 @@ def _four_digits(states: Sequence[tuple[Decimal, Positions]]) -> tuple[NDArray[n
 
     The margin is a position's size over leverage times the portfolio's value.
     """
-    sizes = np.abs(np.array(list(chain.from_iterable(positions.values for _, positions in states)), dtype=np.float64))
+    sizes = np.abs(np.fromiter(chain.from_iterable(positions.values for _, positions in states), dtype=np.float64))
     bases = []
     for total, positions in states:
         one_percent = total.scaleb(positions.places) / _HUNDRED
