@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from minilean.decimals import ZERO, divide, fit, multiply, normalise, round_half_even
+from minilean.decimals import ONE, ZERO, divide, fit, multiply, normalise, round_half_even
 from minilean.orders import OrderEvent
 from minilean.securities import Security
 from minilean.symbols import Symbol
@@ -84,13 +84,37 @@ class _Book:
 
     def follow_bars(self, security: Security) -> None:
         """Mark the closes that have come since the last time."""
+        closes = self._closes(security)
+        if closes is not None:
+            self._add(closes)
+
+    def mark(self, price: Decimal) -> None:
+        price *= self.direction
+        self._add(_Stretch(price, price))
+
+    def follow_to(self, security: Security, price: Decimal) -> None:
+        """Mark the closes that have come since the last time, and then a price."""
+        closes = self._closes(security)
+        if closes is None:
+            self.mark(price)
+        elif price == round_half_even(price, 1):
+            self._add(closes)
+            self.mark(price)
+        else:  # one stretch: with cents no text shows which of equal prices was the first
+            price *= self.direction
+            closes.fall = max(closes.fall, closes.highest - price)
+            closes.highest, closes.lowest = max(closes.highest, price), min(closes.lowest, price)
+            self._add(closes)
+
+    def _closes(self, security: Security) -> _Stretch | None:
+        """The closes that have come since the last time."""
         feed, position = security.feed, security.position
         if feed is None or position <= self.position:
-            return
+            return None
         closes = feed.fresh_closes(self.position, position)
         self.position = position
         if not closes:
-            return
+            return None
         if self.direction < 0:
             closes = [-close for close in closes]
         top, fall = closes[0], 0
@@ -99,12 +123,8 @@ class _Book:
                 top = close
             elif top - close > fall:
                 fall = top - close
-        highest, lowest, deepest = (Decimal(units).scaleb(-feed.places) for units in (top, min(closes), fall))
-        self._add(_Stretch(highest, lowest, deepest))
-
-    def mark(self, price: Decimal) -> None:
-        price *= self.direction
-        self._add(_Stretch(price, price))
+        unit = ONE.scaleb(-feed.places)
+        return _Stretch(top * unit, min(closes) * unit, fall * unit)
 
     def _add(self, stretch: _Stretch) -> None:
         self.last.next = self.last = stretch
@@ -167,8 +187,7 @@ class TradeBuilder:
         fee = normalise(event.fee) if event.fee is not None else ZERO
         book = self._books.get(security)
         if book is not None:
-            book.follow_bars(security)
-            book.mark(event.fill_price)
+            book.follow_to(security, event.fill_price)
             if book.direction != direction:
                 quantity = self._close(book, event, quantity, fee)
                 if not book.lots:

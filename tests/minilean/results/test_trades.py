@@ -209,7 +209,7 @@ class Slowly:
             self.lots.append(SimpleNamespace(**state))
 
 
-PRICES = st.sampled_from(["99", "100", "100.5", "101", "1.2345"])
+PRICES = st.sampled_from(["99", "99.5", "100", "100.25", "100.5", "101", "101.2345", "1.2345"])
 FILL = st.tuples(st.just("fill"), st.integers(-9, 9).filter(bool), PRICES)
 BARS = st.tuples(st.just("bars"), st.integers(1, 9))
 MARK = st.tuples(st.just("mark"), st.sampled_from(["99.0", "100", "101.25"]))
