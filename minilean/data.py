@@ -102,8 +102,10 @@ class DailyBars:
 
     def adjusted_volume(self, row: int) -> int:
         """Volume in shares as adjusted prices count them."""
-        exact = EXACT.divide(Decimal(self.volume.item(row)), self._multipliers[self._segment.item(row)])
-        return int(exact.to_integral_value())
+        multiplier, places = self._integers[self._segment.item(row)]
+        scale: int = 10**places
+        shares, rest = divmod(self.volume.item(row) * scale, multiplier)
+        return shares + (2 * rest > multiplier or (2 * rest == multiplier and shares % 2))
 
     def doubles(self, rows: slice | NDArray[np.int64], adjusted: bool) -> NDArray[np.float64]:
         """(5, R) close, high, low, open, volume of those rows, as .NET turns such decimals into doubles.

@@ -2,7 +2,7 @@
 
 import zipfile
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilean.data import DailyBars, DataFolder
-from minilean.decimals import to_double
+from minilean.decimals import EXACT, to_double
 from minilean.errors import DataError
 from minilean.formats import FactorRow
 from minilean.symbols import SecurityIdentifier
@@ -164,6 +164,17 @@ def test_volume_is_divided_by_the_factor_and_rounded():
     assert bars.adjusted_volume(0) == 6673  # 1001 / 0.15 = 6673.3
     assert bars.doubles(np.array([0, 1]), adjusted=True)[4].tolist() == [6673, 1001]
     assert bars.doubles(np.array([0]), adjusted=False)[4].tolist() == [1001]
+
+
+@given(
+    st.integers(0, 10**12),
+    st.decimals("1e-7", 1, places=7),
+    st.sampled_from(["1", "0.5", "0.25", "0.04", "4", "0.33333333"]),
+)
+def test_an_adjusted_volume_is_the_quotient_rounded_half_to_even(volume, price_factor, split_factor):
+    bars = one_bar(10_000, volume, f"{price_factor:f}", split_factor)
+    exact = EXACT.divide(Decimal(volume), EXACT.multiply(price_factor, Decimal(split_factor)))
+    assert bars.adjusted_volume(0) == exact.to_integral_value(ROUND_HALF_EVEN)
 
 
 FACTOR = st.decimals("0.01", "50", places=7)
