@@ -88,6 +88,13 @@ class _Book:
         if closes is not None:
             self._add(closes)
 
+    def has_to_come(self, security: Security) -> bool:
+        """Whether the price is the last of the closes that are still to be marked: splits change raw ones."""
+        feed, position = security.feed, security.position
+        if feed is None or not feed.adjusted or position <= self.position or not feed.fresh[position]:
+            return False
+        return security.price == feed.closes[position] * ONE.scaleb(-feed.places)
+
     def mark(self, price: Decimal) -> None:
         price *= self.direction
         self._add(_Stretch(price, price))
@@ -169,7 +176,7 @@ class TradeBuilder:
     def mark(self, security: Security) -> None:
         """The security's price has been confirmed or changed by other data than its bars."""
         book = self._books.get(security)
-        if book is not None:
+        if book is not None and not book.has_to_come(security):
             book.follow_bars(security)
             book.mark(security.price)
 

@@ -213,22 +213,24 @@ PRICES = st.sampled_from(["99", "99.5", "100", "100.25", "100.5", "101", "101.23
 FILL = st.tuples(st.just("fill"), st.integers(-9, 9).filter(bool), PRICES)
 BARS = st.tuples(st.just("bars"), st.integers(1, 9))
 MARK = st.tuples(st.just("mark"), st.sampled_from(["99.0", "100", "101.25"]))
+CONFIRM = st.tuples(st.just("confirm"))
 SPLIT = st.tuples(st.just("split"), st.sampled_from(["0.5", "0.3333333333333333333333333333", "4"]))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    steps=st.lists(st.one_of(FILL, FILL, BARS, BARS, MARK, SPLIT), max_size=30),
+    steps=st.lists(st.one_of(FILL, FILL, BARS, BARS, MARK, CONFIRM, SPLIT), max_size=30),
     seed=st.integers(0, 2**32 - 1),
+    adjusted=st.booleans(),
 )
-def test_closed_trades_are_those_of_the_definition(make_security, steps, seed):
-    """seed: of the sessions that have a bar, and of their closes."""
+def test_closed_trades_are_those_of_the_definition(make_security, steps, seed, adjusted):
+    """seed: of the sessions that have a bar, and of their closes. Where those are adjusted, nothing splits."""
     stock, clock, random = make_security("AAA"), Clock(), np.random.default_rng(seed)
     sessions = np.arange(300) + date(2015, 1, 1).toordinal()
     closes = random.choice([990_000, 995_000, 1_000_000, 1_002_500, 1_012_345], len(sessions))
     traded = np.flatnonzero(random.random(len(sessions)) < 0.8)
     daily = DailyBars(sessions[traded], *[closes[traded]] * 5)
-    stock.feed = Feed.along(sessions, daily, False, clock, lambda day: None, date(2015, 1, 1), None)
+    stock.feed = Feed.along(sessions, daily, adjusted, clock, lambda day: None, date(2015, 1, 1), None)
     builder, slowly = TradeBuilder(), Slowly()
     for number, (kind, *what) in enumerate(steps, 1):
         if kind == "bars":
@@ -236,14 +238,17 @@ def test_closed_trades_are_those_of_the_definition(make_security, steps, seed):
                 clock.position += 1
                 if clock.position in traded:
                     slowly.mark(Decimal(int(closes[clock.position])).scaleb(-4))
-        elif kind == "mark":
-            stock.price = Decimal(what[0])
+        elif kind in ("mark", "confirm"):
+            row = int(stock.feed.rows[clock.position]) if clock.position >= 0 else -1
+            stock.price = daily.price(daily.close, row, adjusted) if row >= 0 else Decimal(100)
+            if kind == "mark":
+                stock.price = Decimal(what[0])
             builder.mark(stock)
             slowly.mark(stock.price)
-        elif kind == "split":
+        elif kind == "split" and not adjusted:
             builder.split(stock, Decimal(what[0]))
             slowly.split(Decimal(what[0]))
-        else:
+        elif kind == "fill":
             quantity, price, fee = what[0], Decimal(what[1]), Decimal(number)
             order = Order(number, OrderType.MARKET_ON_OPEN, stock.symbol, quantity, START)
             builder.fill(OrderEvent(order, 2, START, OrderStatus.FILLED, quantity, price, quantity, fee), stock)
