@@ -245,11 +245,12 @@ class _Money:
 
     @classmethod
     def of(cls, amounts: Sequence[Decimal]) -> "_Money":
-        cents = [int(amount * 100) for amount in amounts]
+        cents = list(map(int, map(_HUNDRED.__mul__, amounts)))
         kind = np.int64 if sum(map(abs, cents)) < 2**60 else object
-        same = _CENT.same_quantum
-        places = [_CENTS if same(amount) else _places(amount) for amount in amounts]
-        return cls(np.array(cents, dtype=kind), np.array(places, dtype=np.int64))
+        places = np.full(len(amounts), _CENTS)
+        for at in np.flatnonzero(~np.fromiter(map(_CENT.same_quantum, amounts), dtype=np.bool_)).tolist():
+            places[at] = _places(amounts[at])
+        return cls(np.array(cents, dtype=kind), places)
 
     @cached_property
     def squares(self) -> list[int]:
