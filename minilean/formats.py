@@ -249,83 +249,87 @@ def read_bars(path: Path, with_hours: bool = False) -> NDArray[np.int64] | None:
                 raw = _content(archive.open(name))
     except Exception as error:  # a damaged archive raises any of a dozen types
         raise _unreadable(path, error) from None
-    table = _as_written(raw)
+    table = _as_written(raw, with_hours)
     if table is None:
         raw = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if not raw.strip():
             return np.empty((0, 7 if with_hours else 6), dtype=np.int64)
-        table = _numbers(raw)
-    ordinals = _ordinals(table[0]) if table is not None and _possible(table) else None
-    if table is None or ordinals is None:
+        table = _numbers(raw, with_hours)
+    if table is None:
         raise DataError(f"{path}, {_first_bad_line(raw)}: correct it, or get or make the file again")
-    moments = ordinals * 24 + table[1] if with_hours else ordinals
-    columns: NDArray[np.int64] = np.stack([ordinals, *table[3:], table[1]] if with_hours else [ordinals, *table[3:]])
+    moments = table[0] * 24 + table[6] if with_hours else table[0]
     if not (moments[1:] > moments[:-1]).all():
-        columns = columns[:, np.append(True, moments[1:] > np.maximum.accumulate(moments)[:-1])]
-    return columns.T
+        table = table[:, np.append(True, moments[1:] > np.maximum.accumulate(moments)[:-1])]
+    return table.T
 
 
-_SEPARATORS = np.frombuffer(b" :,,,,,\n", dtype=np.uint8)
-_SHORTEST = (8, 1, 2, 1, 1, 1, 1, 1)
-_LONGEST = (8, 2, 2, 18, 18, 18, 18, 18)
-_POWERS = 10 ** np.arange(9, dtype=np.uint32)
-_MARGIN = 24
-"""Zeros before the digits of a file: no number has more."""
+_ZERO = np.uint8(ord("0"))
+_SEPARATORS = (np.frombuffer(b" :,,,,,\n", dtype=np.uint8) - _ZERO).view(np.uint64)
+"""The eight of a line, in one word."""
+_MOST_DIGITS = 18
+_POWERS = 10 ** np.minimum(np.arange(_MOST_DIGITS + 1, dtype=np.uint32), 8)
+"""By how many digits a number has: what the last eight of them are less than."""
 
 
-def _as_written(raw: bytes) -> NDArray[np.int64] | None:
-    """(8, T) yyyyMMdd, hour, minutes, open, high, low, close, volume, of a file that has nothing but digits and the
-    eight separators of each line; None for any other."""
+def _as_written(raw: bytes, with_hours: bool) -> NDArray[np.int64] | None:
+    """(6 or 7, T) the bars of a file that has nothing but digits and the eight separators of each line, hours of two
+    digits; None for any other, and where one has a date, a time or a price that cannot be."""
     if not raw.endswith(b"\n"):
         raw += b"\n"
-    digits = np.zeros(_MARGIN + len(raw), dtype=np.uint8)
-    np.subtract(np.frombuffer(raw, dtype=np.uint8), ord("0"), out=digits[_MARGIN:])
+    digits = np.frombuffer(raw, dtype=np.uint8) - _ZERO
     at = np.flatnonzero(digits > 9)  # unsigned: what comes before the digits is above them too
-    if len(at) % 8 or not (digits[at].reshape(-1, 8) == _SEPARATORS - ord("0")).all():
+    if len(at) % 8 or not (digits[at].view(np.uint64) == _SEPARATORS).all():
         return None
     digits[at] = 0
     ends = np.ascontiguousarray(at.reshape(-1, 8).T)
+    day, hour, minute, ends = ends[0], ends[1], ends[2], ends[3:]
+    begins = np.append(-1, ends[-1, :-1])
+    if (day - begins != 9).any() or (hour - day != 3).any() or (minute - hour != 3).any():
+        return None
     lengths = np.empty_like(ends)
-    lengths[0] = ends[0] - np.append(_MARGIN, ends[-1, :-1] + 1)
-    lengths[1:] = np.diff(ends, axis=0) - 1
-    shortest, longest = lengths.min(axis=1), lengths.max(axis=1)
-    if (shortest < _SHORTEST).any() or (longest > _LONGEST).any():
+    np.subtract(ends[0], minute, out=lengths[0])
+    np.subtract(ends[1:], ends[:-1], out=lengths[1:])
+    lengths -= 1
+    longest = lengths.max()
+    if lengths.min() < 1 or longest > _MOST_DIGITS:
         return None
     twos = digits[:-1] * np.uint8(10)  # the numbers that the two, and the four, characters from each on make
     twos += digits[1:]
     fours = np.multiply(twos[:-2], 100, dtype=np.uint16)
     fours += twos[2:]
-    cells = _numbers_before(ends, lengths, fours)
+    ordinals = _ordinals(fours.take(day - 8), twos.take(day - 4), twos.take(day - 2))
+    hours = twos.take(hour - 2)
+    if ordinals is None or hours.max() > 23 or twos.take(minute - 2).any():
+        return None
+    table = np.empty((7 if with_hours else 6, len(day)), dtype=np.int64)
+    table[0], table[6:] = ordinals, hours
+    cells = table[1:6]
+    cells[:] = _numbers_before(ends, lengths, fours)
     for done in (8, 16):
-        if longest.max() > done:
+        if longest > done:
             longer = lengths > done
             cells[longer] += _numbers_before(ends[longer] - done, lengths[longer] - done, fours) * 10**done
-    return cells
+    return table if cells[:4].min() > 0 and cells[:4].max() < _HIGHEST_PRICE else None
 
 
 def _numbers_before(
     ends: NDArray[np.int64], lengths: NDArray[np.int64], fours: NDArray[np.uint16]
 ) -> NDArray[np.int64]:
     """What the last characters before some places make, at most eight of them; fours: what the four from each on do."""
-    eights = np.multiply(fours[ends - 8], 10000, dtype=np.uint32)
-    eights += fours[ends - 4]
-    eights %= _POWERS[np.minimum(lengths, 8)]
-    found: NDArray[np.int64] = eights.astype(np.int64)
-    return found
+    eights = np.multiply(fours.take(ends - 8), 10000, dtype=np.uint32)
+    eights += fours.take(ends - 4)
+    eights %= _POWERS.take(lengths)
+    return eights.astype(np.int64)
 
 
-def _numbers(raw: bytes) -> NDArray[np.int64] | None:
-    """The same, of a file that may have blank lines, more spaces, and whole numbers that are written as 1000.0."""
+def _numbers(raw: bytes, with_hours: bool) -> NDArray[np.int64] | None:
+    """The same of a file that may have blank lines, more spaces, hours of one digit, and whole numbers that are
+    written as 1000.0."""
     lines = [line for line in raw.split(b"\n") if line.strip()]
     if not all(_BAR.fullmatch(line) for line in lines):
         return None
-    return _as_written(b"\n".join(b" ".join(re.sub(rb"\.0+", b"", line).split()) for line in lines))
-
-
-def _possible(table: NDArray[np.int64]) -> bool:
-    """Whether hours are of a day and whole, prices above zero and below the highest."""
-    most = table.max(axis=1)
-    return bool(most[1] < 24 and most[2] == 0 and table[3:7].min() > 0 and most[3:7].max() < _HIGHEST_PRICE)
+    plainly = (b" ".join(re.sub(rb"\.0+", b"", line).split()) for line in lines)
+    return _as_written(b"\n".join(re.sub(b" ([0-9]:)", rb" 0\1", line) for line in plainly), with_hours)
 
 
 _MONTHS = np.arange(f"{_YEARS[0]}", f"{_YEARS[1] + 1}-02", dtype="datetime64[M]")
@@ -333,18 +337,15 @@ _MONTH_STARTS: NDArray[np.int64] = _MONTHS.astype("datetime64[D]").astype(np.int
 """Ordinals of the first days of the months of all years, and of the month after them."""
 
 
-def _ordinals(stamps: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """(T,) proleptic ordinals of dates yyyyMMdd; None where one is no date."""
-    years = stamps // 10000
-    if years.min() < _YEARS[0] or years.max() > _YEARS[1]:
+def _ordinals(
+    years: NDArray[np.uint16], months: NDArray[np.uint8], days: NDArray[np.uint8]
+) -> NDArray[np.int64] | None:
+    """(T,) proleptic ordinals of dates; None where one is no date."""
+    if years.min() < _YEARS[0] or years.max() > _YEARS[1] or months.min() < 1 or months.max() > 12 or days.min() < 1:
         return None
-    months_of_year = stamps // 100 - years * 100
-    days_of_month = stamps % 100
-    if months_of_year.min() < 1 or months_of_year.max() > 12 or days_of_month.min() < 1:
-        return None
-    months = years * 12 + months_of_year - (_YEARS[0] * 12 + 1)
-    ordinals: NDArray[np.int64] = _MONTH_STARTS[months] + days_of_month - 1
-    return ordinals if (ordinals < _MONTH_STARTS[months + 1]).all() else None
+    at = years.astype(np.int64) * 12 + months - (_YEARS[0] * 12 + 1)
+    ordinals: NDArray[np.int64] = _MONTH_STARTS.take(at) + days - 1
+    return ordinals if (ordinals < _MONTH_STARTS.take(at + 1)).all() else None
 
 
 _BAR = re.compile(rb" *([0-9]{8}) +(?:[01]?[0-9]|2[0-3]):00((?:,[0-9]{1,18}(?:\.0+)?){4}),[0-9]{1,18}(?:\.0+)? *")
