@@ -3,7 +3,7 @@
 import functools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 OPEN = time(9, 30)
 CLOSE = time(16, 0)
 _UTC = ZoneInfo("UTC")
+_EPOCH = date(1970, 1, 1).toordinal()
 _ENTRY = "Equity-usa-[*]"
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -118,9 +119,23 @@ class MarketCalendar:
     def are_open(self, ordinals: NDArray[np.int64], hours: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the session of each day is on in the hour that begins then; all days have one."""
         ends = np.full(len(ordinals), CLOSE.hour)
-        for day, close in self._early.items():
-            ends[ordinals == day.toordinal()] = close.hour + (close.minute > 0)
+        for at, close in self._early_among(ordinals):
+            ends[at] = close.hour + (close.minute > 0)
         return (hours >= OPEN.hour) & (hours < ends)
+
+    def closes(self, ordinals: NDArray[np.int64]) -> NDArray[np.datetime64]:
+        """`close` of many days at once, by proleptic ordinal, in nanoseconds."""
+        found: NDArray[np.datetime64] = (ordinals - _EPOCH).astype("datetime64[D]").astype("datetime64[ns]")
+        found += np.timedelta64(CLOSE.hour, "h")
+        for at, close in self._early_among(ordinals):
+            found[at] = datetime.combine(date.fromordinal(ordinals.item(at)), close)
+        return found
+
+    def _early_among(self, ordinals: NDArray[np.int64]) -> Iterator[tuple[int, time]]:
+        """(place, close) of those days that end early."""
+        early = {day.toordinal(): close for day, close in self._early.items()}
+        for at in np.flatnonzero(np.isin(ordinals, list(early))).tolist():
+            yield at, early[ordinals.item(at)]
 
     def close(self, day: date) -> datetime:
         """When the session of that day ends."""
@@ -144,6 +159,12 @@ class MarketCalendar:
         """All sessions from first to last, both included."""
         days = (date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1))
         return tuple(day for day in days if self.is_session(day))
+
+    def ordinals(self, first: date, last: date) -> NDArray[np.int64]:
+        """(T,) proleptic ordinals of those."""
+        days = np.arange(first.toordinal(), last.toordinal() + 1)
+        holidays = [day.toordinal() for day in self._holidays]
+        return days[np.isin((days + 6) % 7, list(self._weekdays)) & ~np.isin(days, holidays)]
 
     def next_session(self, day: date) -> date:
         """The first session after that day."""

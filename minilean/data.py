@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +59,12 @@ class DailyBars:
         return len(self.ordinals)
 
     @cached_property
-    def _segment(self) -> NDArray[np.int64]:
+    def _segment(self) -> NDArray[np.unsignedinteger[Any]]:
         """(T,) index of the factor row that holds for each bar: the first with day >= the bar's."""
+        count = len(self.factors)
         stops = np.searchsorted(self.ordinals, [row.day.toordinal() for row in self.factors], side="right")
-        return np.repeat(np.arange(len(self.factors) + 1), np.diff(stops, prepend=0, append=len(self)))
+        segments = np.arange(count + 1, dtype=np.min_scalar_type(count))
+        return np.repeat(segments, np.diff(stops, prepend=0, append=len(self)))
 
     @cached_property
     def _multipliers(self) -> list[Decimal]:

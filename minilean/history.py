@@ -1,6 +1,7 @@
 """`self.history`: daily bars of the past as the algorithm sees them, never later than its own time."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -83,10 +84,10 @@ class _Listing:
     """The bars of one symbol along the grid: (G,) ordinals of sessions.
 
     begin: position of the first bar, where each session from there to `end` has one; after: how many sessions it is
-    listed for.
+    listed for. doubles: (5, R) of the rows from `known` on, in the one mode that they are asked for.
     """
 
-    __slots__ = ("_grid", "after", "bars", "begin", "doubles", "end")
+    __slots__ = ("_grid", "after", "bars", "begin", "doubles", "end", "known")
 
     def __init__(self, bars: DailyBars, grid: NDArray[np.int64], delisting_date: date | None):
         self.bars = bars
@@ -97,8 +98,8 @@ class _Listing:
         self.end = self.begin + len(bars)
         if self.end > self.after or not np.array_equal(grid[self.begin : self.end], bars.ordinals):
             self.end = self.begin
-        self.doubles: dict[DataNormalizationMode, NDArray[np.float64]] = {}
-        """(5, T) by mode, where a price does not depend on the request."""
+        self.doubles: NDArray[np.float64] = np.empty((5, 0))
+        self.known = len(bars)
 
     def inside(self, first: int, after: int, fill_forward: bool) -> tuple[slice | NDArray[np.int64], _Where]:
         """Rows of the bars for sessions [first, after) of the grid, and which of those have one."""
@@ -111,6 +112,18 @@ class _Listing:
         listed = slice(begin, max(begin, min(after, self.after) - first))
         return rows[listed], listed
 
+    def values(self, rows: slice | NDArray[np.int64], adjusted: bool) -> NDArray[np.float64]:
+        """(5, R) close, high, low, open, volume of some rows, raw or adjusted, at least one and in order.
+
+        They are made at once of all rows from the first that is asked for, of every one if others come before it.
+        """
+        lowest = rows.start if isinstance(rows, slice) else rows.item(0)
+        if lowest < self.known:
+            self.known = 0 if self.doubles.size else lowest
+            self.doubles = self.bars.doubles(slice(self.known, None), adjusted)
+        known = self.known
+        return self.doubles[:, slice(lowest - known, rows.stop - known) if isinstance(rows, slice) else rows - known]
+
 
 class History:
     """Serves requests over a data folder; `now` is the algorithm's New York time."""
@@ -119,7 +132,7 @@ class History:
         self._data = data
         self._calendar = data.calendar
         self._now = now
-        self._listings: dict[str, _Listing] = {}
+        self._listings: defaultdict[DataNormalizationMode, dict[str, _Listing]] = defaultdict(dict)
         self._grid: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._ends: NDArray[np.datetime64] = np.empty(0, dtype="datetime64[ns]")
         self._times = pd.DatetimeIndex([])
@@ -170,9 +183,8 @@ class History:
     def _extend_grid(self, until: date) -> None:
         if len(self._grid) and self._grid[-1] >= until.toordinal():
             return
-        days = self._calendar.sessions(date(FIRST_YEAR, 12, 31), date(until.year + _YEARS_AHEAD, 12, 31))
-        self._grid = np.array([day.toordinal() for day in days], dtype=np.int64)
-        self._ends = np.array([self._calendar.close(day) for day in days], dtype="datetime64[ns]")
+        self._grid = self._calendar.ordinals(date(FIRST_YEAR, 12, 31), date(until.year + _YEARS_AHEAD, 12, 31))
+        self._ends = self._calendar.closes(self._grid)
         self._times = pd.DatetimeIndex(self._ends)
         self._listings.clear()
 
@@ -184,14 +196,21 @@ class History:
         A day without a bar repeats the bar before, from the symbol's first bar inside the span on. Symbols come in
         the order of their first bar; those without any are absent; nothing at all gives an empty frame.
         """
-        sessions = np.arange(max(0, span.after - span.first))
+        first, after = span.first, span.after
+        sessions = np.arange(max(0, after - first))
         parts = []
-        for symbol, mode in requests:
-            listing = self._listing(symbol)
-            rows, where = listing.inside(span.first, span.after, fill_forward)
-            times = sessions[where]
-            if len(times):
-                parts.append((times.item(0), symbol, self._values(listing, mode, rows, span), times))
+        for mode, alike in itertools.groupby(requests, key=itemgetter(1)):
+            listings = self._listings[mode]
+            for symbol, _ in alike:
+                listing = listings.get(symbol.sid) or self._listing(symbol, mode)
+                begin = listing.begin + listing.known
+                if begin <= first < after <= listing.end:  # what `inside` and `_values` come to for most
+                    parts.append((0, symbol, listing.doubles[:, first - begin : after - begin], sessions))
+                    continue
+                rows, where = listing.inside(first, after, fill_forward)
+                times = sessions[where]
+                if len(times):
+                    parts.append((times.item(0), symbol, self._values(listing, mode, rows, span), times))
         if not parts:
             return pd.DataFrame()
         parts.sort(key=itemgetter(0))
@@ -202,7 +221,7 @@ class History:
         codes[by_ticker] = range(len(symbols))
         levels: list[Any] = [
             pd.Index([symbols[at] for at in by_ticker], dtype=object),
-            self._times[span.first : span.after],
+            self._times[first:after],
         ]
         places: list[Any] = [np.repeat(codes, [len(times) for times in times_of]), np.concatenate(times_of)]
         index = pd.MultiIndex(
@@ -217,7 +236,7 @@ class History:
         self, symbol: Symbol, mode: DataNormalizationMode, span: Span, fill_forward: bool
     ) -> list[TradeBar]:
         """The same of one symbol as bar objects."""
-        listing = self._listing(symbol)
+        listing = self._listing(symbol, mode)
         rows, where = listing.inside(span.first, span.after, fill_forward)
         days = self._grid[span.first : span.after][where].tolist()
         if not days:
@@ -230,12 +249,13 @@ class History:
             bars.append(TradeBar(symbol, begin, end, opening, high, low, close, volume))
         return bars
 
-    def _listing(self, symbol: Symbol) -> _Listing:
-        found = self._listings.get(symbol.sid)
+    def _listing(self, symbol: Symbol, mode: DataNormalizationMode) -> _Listing:
+        listings = self._listings[mode]
+        found = listings.get(symbol.sid)
         if found is None:
             file = self._data.map_file(symbol.id)
             delisting_date = file.delisting_date if file else None
-            found = self._listings[symbol.sid] = _Listing(self._data.daily(symbol.id), self._grid, delisting_date)
+            found = listings[symbol.sid] = _Listing(self._data.daily(symbol.id), self._grid, delisting_date)
         return found
 
     def _values(
@@ -248,11 +268,7 @@ class History:
         """
         bars = listing.bars
         if mode in CACHED:
-            known = listing.doubles.get(mode)
-            if known is None:
-                known = bars.doubles(slice(None), mode == DataNormalizationMode.ADJUSTED)
-                listing.doubles[mode] = known
-            return known[:, rows]
+            return listing.values(rows, mode == DataNormalizationMode.ADJUSTED)
         rows = np.arange(len(bars))[rows]
         if mode == DataNormalizationMode.SCALED_RAW:
             at_end = next((row for row in bars.factors if row.day >= span.end.date()), None)

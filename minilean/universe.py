@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,7 @@ _SEED_WITHIN = 50
 """Sessions back that LEAN looks for a first price (it asks for 5, then 10, then 50)."""
 
 
-@dataclass(frozen=True, slots=True)
-class CorporateAction:
+class CorporateAction(NamedTuple):
     """Something that happens to a security at 00:00 of a day.
 
     kind: dividend (amount: per share), split (amount: factor), rename, warning or delisted.
@@ -83,7 +83,7 @@ class Subscriptions:
 
     def set_period(self, start: date, end: date) -> None:
         """The sessions of the run; feeds are aligned to them."""
-        self._sessions = np.array([day.toordinal() for day in self._calendar.sessions(start, end)], dtype=np.int64)
+        self._sessions = self._calendar.ordinals(start, end)
 
     # --- hand-picked equities
 

@@ -84,6 +84,14 @@ def test_sessions_between_two_days_include_both(calendar):
     assert calendar.sessions(date(2013, 7, 5), date(2013, 7, 4)) == ()
 
 
+def test_ordinals_and_closes_of_many_days_are_those_of_the_single_ones(calendar):
+    for first, last in ((date(1997, 12, 31), date(2030, 1, 1)), (date(2013, 7, 5), date(2013, 7, 4))):
+        sessions = calendar.sessions(first, last)
+        ordinals = calendar.ordinals(first, last)
+        assert ordinals.tolist() == [day.toordinal() for day in sessions]
+        assert calendar.closes(ordinals).astype("datetime64[us]").tolist() == [calendar.close(day) for day in sessions]
+
+
 def test_new_york_is_four_hours_behind_in_summer_and_five_in_winter():
     assert to_utc(datetime(2013, 6, 3, 9, 30)) == datetime(2013, 6, 3, 13, 30)
     assert to_utc(datetime(2013, 12, 3, 9, 30)) == datetime(2013, 12, 3, 14, 30)

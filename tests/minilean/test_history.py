@@ -1,6 +1,7 @@
 """`self.history`: what a request gives at a moment of a run, and never anything later than that moment."""
 
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from minilean.data import DailyBars
 from minilean.enums import DataNormalizationMode, Resolution
 from minilean.errors import NotInHost
+from minilean.formats import FactorRow
 from minilean.history import TradeBar, _Listing
 from tests.minilean.tiny_market import TinyMarket
 
@@ -247,3 +249,17 @@ def test_a_listing_gives_the_last_bar_by_each_session_from_its_first_one_on(grid
     expected = [day for day in asked if own and own[0] <= day <= delisted] if fill_forward else own
     assert np.array(asked, dtype=np.int64)[where].tolist() == expected
     assert np.arange(len(bars))[rows].tolist() == [sum(bar <= day for bar in ordinals) - 1 for day in expected]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 39), st.integers(1, 40), st.booleans()), min_size=1, max_size=5),
+    st.booleans(),
+)
+def test_a_listing_gives_the_doubles_of_whatever_rows_come_to_be_asked_for(requests, adjusted):
+    column = np.arange(1000, 1040)
+    rows = (FactorRow(date.fromordinal(1020), Decimal("0.7"), Decimal("0.5"), Decimal(1)),)
+    bars = DailyBars(column, column + 5, column + 9, column, column + 2, column * 7, rows)
+    listing = _Listing(bars, column, None)
+    for first, count, is_slice in requests:
+        asked = slice(first, min(first + count, 40)) if is_slice else np.arange(40)[first : first + count]
+        assert (listing.values(asked, adjusted) == bars.doubles(asked, adjusted)).all()
