@@ -133,6 +133,8 @@ class LeanObject(metaclass=_LeanType):
     if not TYPE_CHECKING:  # a checker that knew of it would let every misspelling pass
 
         def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):  # LEAN has none, and numpy asks every object that it is given for several
+                raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
             snake = snake_case(name)
             if snake != name and snake in members(self._lean_name):
                 try:
