@@ -103,9 +103,13 @@ class _Listing:
 
     def inside(self, first: int, after: int, fill_forward: bool) -> tuple[slice | NDArray[np.int64], _Where]:
         """Rows of the bars for sessions [first, after) of the grid, and which of those have one."""
-        if self.begin <= first < after <= self.end:
-            return slice(first - self.begin, after - self.begin), slice(None)
-        rows, fresh = self.bars.along(self._grid[first:after])
+        days, ordinals = self._grid[first:after], self.bars.ordinals
+        if len(days) and after <= self.after:
+            begin = int(np.searchsorted(ordinals, days[0]))
+            end = begin + len(days)
+            if end <= len(ordinals) and ordinals[begin] == days[0] and ordinals[end - 1] == days[-1]:
+                return slice(begin, end), slice(None)  # as many bars as sessions
+        rows, fresh = self.bars.along(days)
         if not fill_forward or not fresh.any():
             return rows[fresh], fresh
         begin = int(fresh.argmax())
