@@ -105,12 +105,15 @@ def _comparing(notna: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _doubles(series: Any) -> NDArray[np.float64] | None:
-    """The values of a plain series of doubles, None of any other; a class of somebody's own may have its own ways."""
+    """The values of a plain series of doubles; None of any other, such as of a class of its own or with attributes."""
     values = series._values
-    return values if type(series) is pd.Series and values.dtype == _DOUBLE else None
+    plain = type(series) is pd.Series and not series._attrs and series._flags._allows_duplicate_labels
+    return values if plain and values.dtype == _DOUBLE else None
 
 
 def _with_values(series: Any, values: NDArray[Any]) -> Any:
-    """The series with other values, by pandas' own shortest way."""
+    """A plain series with other values, by pandas' own shortest way."""
     manager = type(series._mgr).from_array(values, series.index)
-    return series._constructor_from_mgr(manager, axes=manager.axes).__finalize__(series)
+    made = pd.Series._from_mgr(manager, axes=manager.axes)  # type: ignore[attr-defined]
+    object.__setattr__(made, "_name", series._name)
+    return made

@@ -100,13 +100,15 @@ VALUES = [
     kind=st.sampled_from([pd.Series, Named]),
     name=st.sampled_from([None, "close", SPY]),
     ignoring=st.booleans(),
+    marked=st.booleans(),
 )
-def test_dropna_and_notna_give_what_pandas_gives(made, index, data, kind, name, ignoring):
+def test_dropna_and_notna_give_what_pandas_gives(made, index, data, kind, name, ignoring, marked):
     frames.install()
     values = data.draw(made)
     series = kind(values, index=index(len(values)), name=name)
-    series.attrs["source"] = "made up"
-    if not series.index.has_duplicates:
+    if marked:
+        series.attrs["source"] = "made up"
+    elif not series.index.has_duplicates and data.draw(st.booleans()):
         series = series.set_flags(allows_duplicate_labels=False)
     if kind is Named:
         series.unit = "USD"
