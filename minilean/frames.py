@@ -1,6 +1,6 @@
 """What LEAN does to pandas: in an index of symbols a ticker, or an identifier's text, finds its symbol.
 
-Two calls that algorithms make for every stock, `dropna` and `notna`, also take a shorter way to the same result.
+What algorithms do for every stock, a column, its `dropna` and `notna`, also takes a shorter way to the same result.
 """
 
 import math
@@ -31,6 +31,7 @@ def install() -> None:
     ):
         setattr(kind, name, _finding(getattr(kind, name)))
     pd.Index.__contains__ = _containing(pd.Index.__contains__)  # type: ignore[method-assign]
+    pd.DataFrame._box_col_values = _naming_once(pd.DataFrame._box_col_values)  # type: ignore[attr-defined]
     pd.Series.dropna = _copying(pd.Series.dropna)  # type: ignore[method-assign]
     pd.Series.notna = _comparing(pd.Series.notna)  # type: ignore[method-assign]
 
@@ -79,6 +80,16 @@ def _mapped(key: Any) -> Any:
 _DOUBLE = np.dtype(np.float64)
 
 
+def _naming_once(box: Callable[..., Any]) -> Callable[..., Any]:
+    """The making of a column, which pandas names three times."""
+
+    @wraps(box)
+    def column(self: Any, manager: Any, at: int) -> Any:
+        return _series(manager, self.columns[at]) if _is_plain(self, pd.DataFrame) else box(self, manager, at)
+
+    return column
+
+
 def _copying(dropna: Callable[..., Any]) -> Callable[..., Any]:
     """`dropna` that copies a column of doubles by time where there is nothing to drop; pandas selects every row."""
 
@@ -105,15 +116,22 @@ def _comparing(notna: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _doubles(series: Any) -> NDArray[np.float64] | None:
-    """The values of a plain series of doubles; None of any other, such as of a class of its own or with attributes."""
+    """The values of a plain series of doubles, None of any other."""
     values = series._values
-    plain = type(series) is pd.Series and not series._attrs and series._flags._allows_duplicate_labels
-    return values if plain and values.dtype == _DOUBLE else None
+    return values if values.dtype == _DOUBLE and _is_plain(series, pd.Series) else None
+
+
+def _is_plain(data: Any, kind: Any) -> bool:
+    """Whether there is nothing about it that pandas would hand on: no class of its own, no attributes, no flags."""
+    return type(data) is kind and not data._attrs and bool(data._flags._allows_duplicate_labels)
 
 
 def _with_values(series: Any, values: NDArray[Any]) -> Any:
-    """A plain series with other values, by pandas' own shortest way."""
-    manager = type(series._mgr).from_array(values, series.index)
+    return _series(type(series._mgr).from_array(values, series.index), series._name)
+
+
+def _series(manager: Any, name: object) -> Any:
+    """A plain series, by pandas' own shortest way."""
     made = pd.Series._from_mgr(manager, axes=manager.axes)  # type: ignore[attr-defined]
-    object.__setattr__(made, "_name", series._name)
+    object.__setattr__(made, "_name", name)
     return made

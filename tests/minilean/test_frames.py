@@ -55,11 +55,19 @@ def test_texts_that_are_no_tickers_mean_themselves(history):
 def test_a_second_installation_changes_nothing(history):
     def functions() -> list[Any]:
         looks_up = [pd.Index.get_loc, pd.DataFrame.__getitem__, pd.Index.__contains__]
-        return [*looks_up, pd.Series.dropna, pd.Series.notna]
+        return [*looks_up, pd.DataFrame._box_col_values, pd.Series.dropna, pd.Series.notna]
 
     before = functions()
     frames.install()
     assert functions() == before
+
+
+class NamedFrame(pd.DataFrame):
+    """A frame of a kind of its own, whose columns are too."""
+
+    @property
+    def _constructor_sliced(self) -> type["Named"]:
+        return Named
 
 
 class Named(pd.Series):
@@ -136,3 +144,31 @@ def test_what_dropna_gives_can_be_changed_alone():
     assert list(column) == [1.0, 2.0]
     with pytest.raises(ValueError, match="No axis named 1"):
         column.dropna(axis=1)
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, NamedFrame])
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("columns", [[SPY, AAPL], [SPY, SPY], [(SPY, "a"), (SPY, "b")], DAYS[:2]])
+def test_a_column_is_the_one_that_pandas_makes(kind, marked, columns):
+    frames.install()
+    frame = kind([[1.0, 2.0], [3.0, np.nan]], index=DAYS[:2], columns=columns)
+    if marked:
+        frame.attrs["source"] = "made up"
+    for at in range(2):
+        manager = frame._mgr.iget(at)
+        ours, theirs = frame._box_col_values(manager, at), pd.DataFrame._box_col_values.__wrapped__(frame, manager, at)
+        pd.testing.assert_series_equal(ours, theirs, check_flags=True, check_freq=True, check_index_type=True)
+        assert type(ours) is type(theirs)
+        assert ours.attrs == theirs.attrs == frame.attrs
+        assert np.shares_memory(ours.to_numpy(), theirs.to_numpy())
+
+
+def test_a_column_is_part_of_its_frame():
+    frames.install()
+    frame = pd.DataFrame({SPY: [1.0, 2.0], AAPL: [3.0, 4.0]}, index=DAYS[:2])
+    column = frame[SPY]
+    assert frame[SPY] is column
+    column.iloc[0] = 9.0
+    assert frame.iloc[0, 0] == 9.0
+    frame.loc[DAYS[1], SPY] = 8.0
+    assert list(frame[SPY]) == [9.0, 8.0]
