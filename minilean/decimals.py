@@ -7,6 +7,7 @@ numbers with different texts, and the texts are part of LEAN's results.
 """
 
 import decimal
+import math
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
 EXACT = decimal.Context(prec=64, rounding=ROUND_HALF_EVEN)
@@ -83,6 +84,11 @@ def from_float(x: float | int | str) -> Decimal:
     return normalise(Decimal(str(x)))
 
 
+def from_double(x: float) -> Decimal:
+    """.NET's conversion of a double to decimal: at most 15 significant digits, no trailing zeros."""
+    return fit(plain(Decimal(f"{x:.15g}"))) if math.isfinite(x) else ZERO
+
+
 def to_double(x: Decimal) -> float:
     """The Python float of a .NET decimal: its low 64 and high 32 bits, each a double, added, over a power of ten."""
     try:
@@ -141,6 +147,11 @@ def text(x: Decimal) -> str:
     """Plain notation with the number's own scale; a negative zero loses its sign."""
     written = str(x)
     return written if x and "E" not in written else format(x if x else abs(x), "f")
+
+
+def four_places(x: Decimal) -> str:
+    """Text rounded half to even to four places, as most statistics are written."""
+    return text(round_half_even(x, 4))
 
 
 def number(x: Decimal | int) -> str:

@@ -12,7 +12,7 @@ from minilean.decimals import number, shortest, smart, truncate
 from minilean.enums import OrderStatus
 from minilean.orders import Order, OrderEvent, iso, order_json, quoted
 from minilean.results.charts import CANDLE, Chart, Series, in_table_order
-from minilean.results.statistics import time_span
+from minilean.results.trade_statistics import time_span
 from minilean.results.trades import Trade
 
 HOST = "minilean"

@@ -20,12 +20,12 @@ from minilean.results.holdings import Holdings
 from minilean.results.statistics import (
     TRADING_DAYS,
     Samples,
-    TradeTable,
     portfolio_texts,
     rate_on,
     rolling_windows,
     summary,
 )
+from minilean.results.trade_statistics import TradeTable
 from minilean.results.trades import TradeBuilder
 from minilean.securities import Security
 from minilean.symbols import Symbol

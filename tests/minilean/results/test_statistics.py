@@ -9,19 +9,17 @@ from statistics import stdev
 import numpy as np
 import pytest
 
-from minilean.decimals import ZERO, normalise, round_half_even
+from minilean.decimals import ZERO, from_double, normalise, round_half_even
 from minilean.orders import iso
 from minilean.results.statistics import (
     PORTFOLIO_FIELDS,
     Samples,
-    TradeTable,
-    from_double,
     portfolio_texts,
     rate_on,
     rolling_windows,
     summary,
-    time_span,
 )
+from minilean.results.trade_statistics import TradeTable, time_span
 from minilean.results.trades import Trade
 
 NOON = datetime(2015, 6, 1, 12)
