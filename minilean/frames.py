@@ -5,6 +5,7 @@ What algorithms do for every stock, a column, its `dropna` and `notna`, also tak
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
@@ -27,9 +28,9 @@ def install() -> None:
         (getattr(indexing, "_LocationIndexer"), "__getitem__"),  # noqa: B009 - the type stubs do not know these
         (getattr(indexing, "_ScalarAccessIndexer"), "__getitem__"),  # noqa: B009
         (pd.Index, "get_loc"),
-        (pd.DataFrame, "__getitem__"),
     ):
         setattr(kind, name, _finding(getattr(kind, name)))
+    pd.DataFrame.__getitem__ = _by_symbol(_finding(pd.DataFrame.__getitem__))  # type: ignore[method-assign]
     pd.Index.__contains__ = _containing(pd.Index.__contains__)  # type: ignore[method-assign]
     pd.DataFrame._box_col_values = _naming_once(pd.DataFrame._box_col_values)  # type: ignore[attr-defined]
     pd.Series.dropna = _copying(pd.Series.dropna)  # type: ignore[method-assign]
@@ -78,6 +79,19 @@ def _mapped(key: Any) -> Any:
 
 
 _DOUBLE = np.dtype(np.float64)
+
+
+def _by_symbol(get: Callable[..., Any]) -> Callable[..., Any]:
+    """A look-up in a frame that goes straight to a symbol's column; pandas asks first what else the key might be."""
+
+    @wraps(get)
+    def column(self: Any, key: Any) -> Any:
+        if type(key) is Symbol and type(self.columns) is pd.Index and self.columns.is_unique:
+            with suppress(KeyError):  # which is said below, in LEAN's words
+                return self._get_item_cache(key)
+        return get(self, key)
+
+    return column
 
 
 def _naming_once(box: Callable[..., Any]) -> Callable[..., Any]:

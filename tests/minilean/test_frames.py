@@ -52,6 +52,18 @@ def test_texts_that_are_no_tickers_mean_themselves(history):
     assert "SPY" in plain.columns
 
 
+def test_a_column_is_found_by_its_symbol_as_pandas_finds_it(history):
+    wide = history["close"].unstack(level=0)
+    assert wide[SPY] is wide[SPY]
+    assert wide[SPY].name is wide.columns[1]
+    assert list(pd.concat([wide, wide], axis=1)[SPY].columns) == [SPY, SPY]
+    pairs = wide.copy()
+    pairs.columns = pd.MultiIndex.from_product([[SPY, AAPL], ["close"]])
+    assert list(pairs[AAPL].columns) == ["close"]
+    with pytest.raises(KeyError, match="No key found for either mapped or original key"):
+        wide[Symbol(SecurityIdentifier.parse("GONE R735QTJ8XC9X"), "GONE")]
+
+
 def test_a_second_installation_changes_nothing(history):
     def functions() -> list[Any]:
         looks_up = [pd.Index.get_loc, pd.DataFrame.__getitem__, pd.Index.__contains__]
