@@ -58,6 +58,8 @@ def backtest(
         raise SystemExit(f"Error: main.py cannot be imported: {error.text}") from None
     except KeyboardInterrupt:
         raise SystemExit("Stopped by the keyboard before the run began: nothing was written.") from None
+    finally:
+        gc.enable()
     sys.exit(0 if completed else 1)
 
 

@@ -405,7 +405,7 @@ class Engine:
 
     def _latest_ticker(self, symbol: Symbol) -> str:
         file = self.data.map_file(symbol.id)
-        return file.rows[-1][1].upper() if file else symbol.value
+        return file.last_ticker.upper() if file else symbol.value
 
     def _order_event(self, event: OrderEvent) -> None:
         self.results().order_event(event)

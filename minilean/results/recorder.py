@@ -313,11 +313,13 @@ class Recorder:
 
     def _draw_sales(self) -> None:
         """What was sold had the same points at all samples since the last call."""
+        if not self._sales_times:
+            return
+        first, *later = self._sales_times
         for series, point in self._sales_points.items():
-            for now in self._sales_times[:1]:
-                series.add(now, point)
-            series.times += self._sales_times[1:]
-            series.points += [point] * len(self._sales_times[1:])
+            series.add(first, point)
+            if later:
+                series.extend(later, [point] * len(later))
         self._sales_times.clear()
 
     def _rank_sales(self, active: Sequence[Security]) -> None:
