@@ -5,14 +5,16 @@ What algorithms do for every stock, a column, its `dropna` and `notna`, also tak
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas._config import using_copy_on_write, warn_copy_on_write  # type: ignore[attr-defined]
 from pandas.core import indexing
+from pandas.core.internals import SingleBlockManager  # type: ignore[import-not-found]
 
 from minilean.symbols import SYMBOLS, Symbol
 
@@ -32,7 +34,8 @@ def install() -> None:
         setattr(kind, name, _finding(getattr(kind, name)))
     pd.DataFrame.__getitem__ = _by_symbol(_finding(pd.DataFrame.__getitem__))  # type: ignore[method-assign]
     pd.Index.__contains__ = _containing(pd.Index.__contains__)  # type: ignore[method-assign]
-    pd.DataFrame._box_col_values = _naming_once(pd.DataFrame._box_col_values)  # type: ignore[attr-defined]
+    ilocs = getattr(indexing, "_iLocIndexer")  # noqa: B009
+    ilocs.__getitem__ = _placing(ilocs.__getitem__)
     pd.Series.dropna = _copying(pd.Series.dropna)  # type: ignore[method-assign]
     pd.Series.notna = _comparing(pd.Series.notna)  # type: ignore[method-assign]
 
@@ -86,22 +89,50 @@ def _by_symbol(get: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(get)
     def column(self: Any, key: Any) -> Any:
-        if type(key) is Symbol and type(self.columns) is pd.Index and self.columns.is_unique:
-            with suppress(KeyError):  # which is said below, in LEAN's words
-                return self._get_item_cache(key)
+        if type(key) is not Symbol:
+            return get(self, key)
+        found = self._item_cache.get(key)
+        if found is None:
+            found = _column(self, key)
+        return get(self, key) if found is None else found
+
+    return column
+
+
+def _column(frame: Any, key: Symbol) -> Any:
+    """A column as pandas makes and keeps it; None where there is none, or where pandas has more to do about it."""
+    manager = frame._mgr
+    columns = manager.axes[0]
+    if type(columns) is not pd.Index or not columns.is_unique or not _is_plain(frame, pd.DataFrame) or _copies():
+        return None
+    try:
+        at = columns._engine.get_loc(key)  # type: ignore[attr-defined]
+    except KeyError:  # which is said in LEAN's words
+        return None
+    made = _series(manager.iget(at), columns._values[at])  # type: ignore[attr-defined]
+    object.__setattr__(made, "_cacher", (key, ref(frame)))
+    object.__setattr__(made, "_is_copy", frame._is_copy)
+    frame._item_cache[key] = made
+    return made
+
+
+def _copies() -> bool:
+    """Whether a change of a column is, or will be, no change of its frame."""
+    return bool(using_copy_on_write() or warn_copy_on_write())
+
+
+def _placing(get: Callable[..., Any]) -> Callable[..., Any]:
+    """`iloc` that takes one value of a series at once; pandas asks first what else the place might be."""
+
+    @wraps(get)
+    def item(self: Any, key: Any) -> Any:
+        if type(key) is int and type(self.obj) is pd.Series:
+            values = self.obj._values
+            if -len(values) <= key < len(values):
+                return values[key]
         return get(self, key)
 
-    return column
-
-
-def _naming_once(box: Callable[..., Any]) -> Callable[..., Any]:
-    """The making of a column, which pandas names three times."""
-
-    @wraps(box)
-    def column(self: Any, manager: Any, at: int) -> Any:
-        return _series(manager, self.columns[at]) if _is_plain(self, pd.DataFrame) else box(self, manager, at)
-
-    return column
+    return item
 
 
 def _copying(dropna: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,8 +162,11 @@ def _comparing(notna: Callable[..., Any]) -> Callable[..., Any]:
 
 def _doubles(series: Any) -> NDArray[np.float64] | None:
     """The values of a plain series of doubles, None of any other."""
-    values = series._values
-    return values if values.dtype == _DOUBLE and _is_plain(series, pd.Series) else None
+    manager = series._mgr
+    if type(manager) is not SingleBlockManager or not _is_plain(series, pd.Series):
+        return None
+    values: NDArray[np.float64] = manager.blocks[0].values
+    return values if values.dtype == _DOUBLE else None
 
 
 def _is_plain(data: Any, kind: Any) -> bool:
@@ -141,7 +175,11 @@ def _is_plain(data: Any, kind: Any) -> bool:
 
 
 def _with_values(series: Any, values: NDArray[Any]) -> Any:
-    return _series(type(series._mgr).from_array(values, series.index), series._name)
+    """The same series with other numbers or truth values, which pandas keeps in blocks of one class."""
+    manager = series._mgr
+    block = manager.blocks[0]
+    made = type(block)(values, placement=block._mgr_locs, ndim=1)
+    return _series(SingleBlockManager(made, manager.axes[0]), series._name)
 
 
 def _series(manager: Any, name: object) -> Any:

@@ -67,7 +67,7 @@ def test_a_column_is_found_by_its_symbol_as_pandas_finds_it(history):
 def test_a_second_installation_changes_nothing(history):
     def functions() -> list[Any]:
         looks_up = [pd.Index.get_loc, pd.DataFrame.__getitem__, pd.Index.__contains__]
-        return [*looks_up, pd.DataFrame._box_col_values, pd.Series.dropna, pd.Series.notna]
+        return [*looks_up, type(history.iloc).__getitem__, pd.Series.dropna, pd.Series.notna]
 
     before = functions()
     frames.install()
@@ -160,19 +160,61 @@ def test_what_dropna_gives_can_be_changed_alone():
 
 @pytest.mark.parametrize("kind", [pd.DataFrame, NamedFrame])
 @pytest.mark.parametrize("marked", [False, True])
-@pytest.mark.parametrize("columns", [[SPY, AAPL], [SPY, SPY], [(SPY, "a"), (SPY, "b")], DAYS[:2]])
-def test_a_column_is_the_one_that_pandas_makes(kind, marked, columns):
+@pytest.mark.parametrize("columns", [[SPY, AAPL], [SPY, "x"], [SPY, SPY], [(SPY, "a"), (SPY, "b")]])
+@pytest.mark.parametrize("last", [[3.0, np.nan], [3.0, "x"], [3.0, 4]])
+def test_a_column_is_the_one_that_pandas_makes(kind, marked, columns, last):
     frames.install()
-    frame = kind([[1.0, 2.0], [3.0, np.nan]], index=DAYS[:2], columns=columns)
-    if marked:
-        frame.attrs["source"] = "made up"
-    for at in range(2):
-        manager = frame._mgr.iget(at)
-        ours, theirs = frame._box_col_values(manager, at), pd.DataFrame._box_col_values.__wrapped__(frame, manager, at)
-        pd.testing.assert_series_equal(ours, theirs, check_flags=True, check_freq=True, check_index_type=True)
+    pandas_get = pd.DataFrame.__getitem__.__wrapped__.__wrapped__
+    both = []
+    for get in (pd.DataFrame.__getitem__, pandas_get):
+        frame = kind(dict(enumerate(zip([1.0, 2.0], last, strict=True))), index=DAYS[:2])
+        frame.columns = pd.MultiIndex.from_tuples(columns) if type(columns[0]) is tuple else columns
+        if marked:
+            frame.attrs["source"] = "made up"
+        part = frame[frame.index > DAYS[0]]
+        both.append([(get(data, SPY), get(data, SPY), data) for data in (frame, part)])
+    for (ours, again, frame), (theirs, _, other) in zip(*both, strict=True):
+        compare = pd.testing.assert_series_equal if ours.ndim == 1 else pd.testing.assert_frame_equal
+        compare(ours, theirs, check_flags=True, check_freq=True, check_index_type=True)
         assert type(ours) is type(theirs)
         assert ours.attrs == theirs.attrs == frame.attrs
-        assert np.shares_memory(ours.to_numpy(), theirs.to_numpy())
+        assert bool(ours._is_copy) == bool(theirs._is_copy)
+        if ours.ndim == 1:
+            assert ours is again
+            assert ours._cacher[0] == theirs._cacher[0] == SPY
+            assert ours._cacher[1]() is frame
+            assert theirs._cacher[1]() is other
+            assert np.shares_memory(ours.to_numpy(), frame._mgr.iget_values(0))
+
+
+@pytest.mark.parametrize("made", VALUES)
+@settings(max_examples=20)
+@given(data=st.data(), kind=st.sampled_from([pd.Series, Named]))
+def test_iloc_gives_what_pandas_gives(made, data, kind):
+    frames.install()
+    values = data.draw(made)
+    series = kind(values, index=DAYS[: len(values)])
+    pandas_get = type(series.iloc).__getitem__.__wrapped__
+    for place in range(-len(values), len(values)):
+        ours, theirs = series.iloc[place], pandas_get(series.iloc, place)
+        assert type(ours) is type(theirs)
+        assert ours is theirs or ours == theirs or (pd.isna(ours) and pd.isna(theirs))
+    for place in (len(values), -len(values) - 1):
+        with pytest.raises(IndexError, match="single positional indexer is out-of-bounds"):
+            series.iloc[place]
+    for place in ("a", None, 1.0):
+        with pytest.raises((TypeError, KeyError, ValueError)):
+            series.iloc[place]
+    assert list(series.to_frame().iloc[:1].columns) == [0]
+
+
+def test_a_column_is_its_own_where_pandas_copies_on_write():
+    frames.install()
+    with pd.option_context("mode.copy_on_write", True):
+        frame = pd.DataFrame({SPY: [1.0, 2.0], AAPL: [3.0, 4.0]}, index=DAYS[:2])
+        column = frame[SPY]
+        column.iloc[0] = 9.0
+        assert list(frame[SPY]) == [1.0, 2.0]
 
 
 def test_a_column_is_part_of_its_frame():
