@@ -36,6 +36,8 @@ $(READY): pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@# torch first: a platform whose index has a CPU build then gets that one
 	@$(PIP) torch==2.13.0 && $(PIP) --editable '.[dev]' || { echo "$(NO_PACKAGES)" >&2; exit 1; }
+	@# once, also where PYTHONDONTWRITEBYTECODE would have every start compile them anew
+	@$(PY) -m compileall -q minilean evaluation indicators model settings.py
 	@touch $@
 
 # With DATA, or with LEAN data in lean.json's folder, the paper's period; otherwise the invented market's.

@@ -31,6 +31,7 @@ Where the host's time goes is measured in one more run, so that the timers aroun
 method is charged for its own time, without that of the timed calls inside it.
 """
 
+import compileall
 import functools
 import importlib.util
 import json
@@ -665,6 +666,7 @@ def main(
 ) -> None:
     """Time the embedded host beside bt and zipline-reloaded, doing the same job on the same data."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    compileall.compile_dir(ROOT / "minilean", quiet=1)  # pip has compiled the others
     with tempfile.TemporaryDirectory(prefix="host-benchmark-") as scratch:
         comparison = Comparison(Path(scratch), data_folder, start.date(), end.date(), size)
         rows, order_hash = compare(comparison, repeat)
