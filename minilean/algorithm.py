@@ -457,9 +457,11 @@ class QCAlgorithm(LeanObject):
         sold = self.__liquidate_others([target.symbol for target in targets], tag) if liquidate else []
         wanted = []
         for target in targets:
-            if host.find(target.symbol) is None:
+            security = host.find(target.symbol)
+            if security is None:
                 host.error(not_in_portfolio(target.symbol))
-            wanted.append((host.require(target.symbol), target.exact))
+                security = host.require(target.symbol)  # which raises
+            wanted.append((security, target.exact))
         return sold + host.tickets(host.brokerage.set_holdings(wanted, tag or ""))
 
     def __liquidate_others(self, wanted: Sequence[Symbol | str], tag: str | None) -> list[OrderTicket]:

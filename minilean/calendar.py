@@ -34,6 +34,7 @@ def _utc_offset(day: date, hour: int) -> timedelta:
     return datetime(day.year, day.month, day.day, hour, tzinfo=NEW_YORK).utcoffset() or timedelta()
 
 
+@functools.lru_cache(maxsize=1024)
 def to_utc(local: datetime) -> datetime:
     """Naive UTC for a naive New York time."""
     hour = local.hour

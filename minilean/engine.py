@@ -3,6 +3,8 @@
 import decimal
 import gc
 import time as time_module
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -199,8 +201,7 @@ class Engine:
 
         def choose(path: Path) -> list[Symbol] | None:
             day = datetime.combine(parse_date(path.stem), MIDNIGHT)
-            rows = self.data.constituents(path)
-            shown = Constituents(lambda: [ETFConstituentUniverse(row, day) for row in rows])
+            shown = Constituents(lambda: [ETFConstituentUniverse(row, day) for row in self.data.constituents(path)])
             chosen = self._call(select, shown)
             if chosen is UniverseNames.UNCHANGED:
                 return None
@@ -466,13 +467,15 @@ class Engine:
 
     def _quiet_hours(self, day: date, close: datetime) -> None:
         """The hourly slices of a session; those in which nothing can happen are left out."""
-        is_idle = False
+        idle_until = datetime.min
         for hour in range(10, close.hour):
             moment = datetime.combine(day, time(hour))
-            is_idle = is_idle or self.brokerage.is_idle()
-            if not is_idle or self.schedule.next() <= moment or not self.results().is_idle(to_utc(moment)):
+            if moment >= idle_until and self.brokerage.is_idle():
+                idle_until = min(self.schedule.next(), self.results().idle_until())
+                if idle_until >= close:
+                    return
+            if moment >= idle_until:
                 self._quiet_slice(moment)
-                is_idle = False
 
     def _quiet_slice(self, moment: datetime) -> None:
         """An hourly slice of the benchmark feed: no prices change, but orders are scanned and events run."""
@@ -667,7 +670,8 @@ class Benchmark:
     """The benchmark's hourly adjusted closes; since: New York time before which it has none."""
 
     def __init__(self, data: DataFolder, symbol: Symbol):
-        self._bars, self._ends = data.hourly(symbol.id)
+        self._bars, ends = data.hourly(symbol.id)
+        self._ends = array("q", ends.tobytes())
         self.since = datetime.min
 
     @property
@@ -679,5 +683,5 @@ class Benchmark:
         local = to_new_york(utc)
         if local < self.since:
             return ZERO
-        row = int(self._ends.searchsorted(local.toordinal() * 24 + local.hour, side="right")) - 1
+        row = bisect_right(self._ends, local.toordinal() * 24 + local.hour) - 1
         return self._bars.price(self._bars.close, row, True) if row >= 0 else ZERO

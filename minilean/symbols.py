@@ -1,9 +1,8 @@
 """Security identifiers and symbols, with LEAN's texts."""
 
-import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from datetime import date as Day
 from typing import Any
@@ -34,6 +33,15 @@ class SecurityIdentifier(LeanObject):
 
     symbol: str
     date: datetime
+    _text: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        number = (self.date.toordinal() - _OADATE_EPOCH.toordinal()) * 10**14 + _USA_EQUITY
+        digits = ""
+        while number:
+            number, digit = divmod(number, 36)
+            digits = _BASE36[digit] + digits
+        object.__setattr__(self, "_text", f"{self.symbol} {digits}")
 
     @classmethod
     def generate_equity(cls, first_ticker: str, first_date: "Day") -> "SecurityIdentifier":
@@ -48,7 +56,7 @@ class SecurityIdentifier(LeanObject):
         return cls.generate_equity(ticker, date.fromordinal(_OADATE_EPOCH.toordinal() + days))
 
     def __str__(self) -> str:
-        return _text(self)
+        return self._text
 
     @property
     def market(self) -> str:
@@ -57,16 +65,6 @@ class SecurityIdentifier(LeanObject):
     @property
     def security_type(self) -> SecurityType:
         return SecurityType.EQUITY
-
-
-@functools.cache
-def _text(sid: SecurityIdentifier) -> str:
-    number = (sid.date.toordinal() - _OADATE_EPOCH.toordinal()) * 10**14 + _USA_EQUITY
-    digits = ""
-    while number:
-        number, digit = divmod(number, 36)
-        digits = _BASE36[digit] + digits
-    return f"{sid.symbol} {digits}"
 
 
 @lean("QuantConnect", "Symbol")

@@ -1,7 +1,7 @@
 """LEAN's estimate of a strategy's capacity: how large it could be before its smallest asset limits it."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from operator import attrgetter
 
@@ -33,7 +33,8 @@ class _Asset:
 class CapacityEstimate:
     """Follows fills and their bars, and takes a snapshot every few days.
 
-    value: dollars, before the rounding of what is published; lowest: the asset that limits it.
+    value: dollars, before the rounding of what is published; lowest: the asset that limits it; due: when it is time
+    for a snapshot.
     """
 
     def __init__(self, start: date, end: date):
@@ -41,7 +42,7 @@ class CapacityEstimate:
         self.value = ZERO
         self.lowest: Security | None = None
         self._period = timedelta(days=max(1, min(7, days - 1)))
-        self._next = start + self._period
+        self.due = datetime.combine(start, time()) + self._period
         self._slots: list[_Asset | None] = []
         self._free: list[int] = []
         self._index: dict[Security, int] = {}
@@ -95,13 +96,9 @@ class CapacityEstimate:
                 traded = fit(EXACT.multiply(bar.close, volume))
                 asset.market = fit(asset.market + fit(EXACT.multiply(traded, asset.discount)))
 
-    def is_due(self, utc: datetime) -> bool:
-        """Whether it is time for a snapshot."""
-        return utc.date() >= self._next
-
     def snapshot(self, utc: datetime, total_value: Decimal, *, forced: bool) -> None:
         """Blend in the capacity of the smallest asset, when it is time or at the end of the run."""
-        if not self._index or not (forced or self.is_due(utc)):
+        if not self._index or not (forced or utc >= self.due):
             return
         assets = [asset for asset in self._slots if asset is not None]
         smallest = min(assets, key=attrgetter("market"))
@@ -128,7 +125,7 @@ class CapacityEstimate:
                 slot = self._index.pop(asset.security)
                 self._slots[slot] = None
                 self._free.append(slot)
-        self._next = utc.date() + self._period
+        self.due = datetime.combine(utc.date(), time()) + self._period
 
 
 def _discount(pause: timedelta) -> Decimal:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from minilean.calendar import to_utc
+from minilean.calendar import to_new_york, to_utc
 from minilean.decimals import ZERO, divide, fit, number, round_half_even, round_half_up, smart
 from minilean.orders import Order, OrderEvent, iso
 from minilean.portfolio import Positions
@@ -192,15 +192,11 @@ class Recorder:
         self._step(utc, forced=False)
         self._stepped = True
 
-    def is_idle(self, utc: datetime) -> bool:
-        """Whether `end_of_slice` would change nothing, while the portfolio stays as it is."""
-        return (
-            self._candle is not None
-            and self._candle_total is self._portfolio.total_value()
-            and self._next_sample is not None
-            and utc < self._next_sample
-            and not self._capacity.is_due(utc)
-        )
+    def idle_until(self) -> datetime:
+        """The New York time before which `end_of_slice` changes nothing, while the portfolio stays as it is."""
+        if self._candle is None or self._next_sample is None or self._candle_total is not self._portfolio.total_value():
+            return datetime.min
+        return to_new_york(min(self._next_sample, self._capacity.due))
 
     def finish(self, utc: datetime, *, daily: datetime | None) -> None:
         """The end of the run, at the time of its last slice.
