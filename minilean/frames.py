@@ -110,8 +110,8 @@ def _column(frame: Any, key: Symbol) -> Any:
     except KeyError:  # which is said in LEAN's words
         return None
     made = _series(manager.iget(at), columns._values[at])  # type: ignore[attr-defined]
-    object.__setattr__(made, "_cacher", (key, ref(frame)))
-    object.__setattr__(made, "_is_copy", frame._is_copy)
+    made.__dict__["_cacher"] = key, ref(frame)
+    made.__dict__["_is_copy"] = frame._is_copy
     frame._item_cache[key] = made
     return made
 
@@ -183,7 +183,13 @@ def _with_values(series: Any, values: NDArray[Any]) -> Any:
 
 
 def _series(manager: Any, name: object) -> Any:
-    """A plain series, by pandas' own shortest way."""
-    made = pd.Series._from_mgr(manager, axes=manager.axes)  # type: ignore[attr-defined]
-    object.__setattr__(made, "_name", name)
+    """A plain series, with the fields that pandas gives one."""
+    made = object.__new__(pd.Series)
+    fields = made.__dict__
+    fields["_is_copy"] = None
+    fields["_mgr"] = manager
+    fields["_item_cache"] = {}
+    fields["_attrs"] = {}
+    fields["_flags"] = pd.Flags(made, allows_duplicate_labels=True)  # type: ignore[attr-defined]
+    fields["_name"] = name
     return made

@@ -2,11 +2,11 @@
 
 import functools
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from json.encoder import encode_basestring_ascii as quoted
 from typing import NamedTuple
 
 from minilean.decimals import EXACT, ZERO, normalise, number, smart, text
@@ -149,12 +149,6 @@ def order_list_hash(orders: Iterable[Order]) -> str:
         digest.update(f"{before}{order_json(order, rounded=True)}".encode())
         before = ","
     return digest.hexdigest()
-
-
-@functools.lru_cache(maxsize=1024)
-def quoted(text: str) -> str:
-    """JSON of a text: there are few, and each comes often."""
-    return json.dumps(text)
 
 
 @functools.lru_cache(maxsize=1024)

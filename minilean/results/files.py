@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from json.encoder import encode_basestring
+from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 
 from minilean.decimals import number, shortest, smart, truncate
 from minilean.enums import OrderStatus
-from minilean.orders import Order, OrderEvent, iso, order_json, quoted
+from minilean.orders import Order, OrderEvent, iso, order_json
 from minilean.results.charts import CANDLE, Chart, Series, in_table_order
 from minilean.results.trade_statistics import time_span
 from minilean.results.trades import Trade

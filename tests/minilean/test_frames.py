@@ -142,6 +142,7 @@ def test_dropna_and_notna_give_what_pandas_gives(made, index, data, kind, name, 
         assert type(ours) is type(theirs)
         assert ours.attrs == theirs.attrs
         assert getattr(ours, "unit", None) == getattr(theirs, "unit", None)
+        assert vars(ours).keys() == vars(theirs).keys()
         assert not np.shares_memory(np.asarray(ours), np.asarray(series))
 
 
@@ -178,6 +179,7 @@ def test_a_column_is_the_one_that_pandas_makes(kind, marked, columns, last):
         compare(ours, theirs, check_flags=True, check_freq=True, check_index_type=True)
         assert type(ours) is type(theirs)
         assert ours.attrs == theirs.attrs == frame.attrs
+        assert vars(ours).keys() == vars(theirs).keys()
         assert bool(ours._is_copy) == bool(theirs._is_copy)
         if ours.ndim == 1:
             assert ours is again
