@@ -97,9 +97,15 @@ def read_result(path: Path) -> Result:
     if "orders" not in content:
         raise ResultError(f"{path} is a summary without daily returns: pass the <id>.json beside it")
     try:
-        return _result(content, path.stem)
+        result = _result(content, path.stem)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ResultError(f"{path} is not a LEAN result that this version reads: {error!r}") from error
+    if len(result.samples) > 3 and not result.statistics:
+        raise ResultError(
+            f"{path} has no statistics: LEAN leaves them all out where one is too large to be written, so look for a day "
+            "on which a price jumps by orders of magnitude"
+        )
+    return result
 
 
 def _result(content: Mapping[str, Any], stem: str) -> Result:

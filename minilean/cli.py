@@ -105,6 +105,8 @@ def _backtest(
     )
     for name, value in recorder.statistics().items():
         screen.print(f"STATISTICS:: {name} {value}")
+    if recorder.statistics_error:
+        screen.print(f"There are no statistics, as in LEAN: {recorder.statistics_error}.")
     screen.print(f"STATISTICS:: OrderListHash {order_list_hash(engine.brokerage.orders)}")
     screen.print(f"{screen.seconds():.1f} s; results in {folder / engine.name}.json")
     if failure:

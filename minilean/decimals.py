@@ -17,6 +17,9 @@ ZERO = Decimal(0)
 ONE = Decimal(1)
 _UNITS = [Decimal(1).scaleb(-scale) for scale in range(29)]
 _LARGEST = [Decimal(2**96 - 1).scaleb(-scale, EXACT) for scale in range(29)]
+LARGEST = _LARGEST[0]
+"""Of all .NET decimals."""
+_LARGEST_DOUBLE = float(LARGEST)
 _HOLDS = decimal.Context(prec=28, Emin=-1, Emax=27, clamp=1, traps=[])
 """Takes exactly the numbers of at most 28 digits and scale 0 to 28, as they are; anything else it rounds."""
 _hold = _HOLDS.plus
@@ -55,13 +58,17 @@ def fit(x: Decimal) -> Decimal:
 
 def _rounded(x: Decimal) -> Decimal:
     magnitude = x.adjusted()
-    if magnitude > 27 and x.copy_abs() > _LARGEST[0]:
-        raise OverflowError(f"{x:.6e} is too large for a decimal of LEAN, which ends at {_LARGEST[0]:.6e}")
+    if magnitude > 27 and x.copy_abs() > LARGEST:
+        raise _too_large(x)
     scale = 28 - magnitude if magnitude > 0 else 28
     rounded = _quantize(x, _UNITS[scale])
     if rounded.copy_abs() > _LARGEST[scale]:
         rounded = _quantize(x, _UNITS[scale - 1])
     return rounded
+
+
+def _too_large(x: Decimal | float) -> OverflowError:
+    return OverflowError(f"{x:.6e} is too large for a decimal of LEAN, which ends at {LARGEST:.6e}")
 
 
 def divide(a: Decimal, b: Decimal) -> Decimal:
@@ -85,8 +92,25 @@ def from_float(x: float | int | str) -> Decimal:
 
 
 def from_double(x: float) -> Decimal:
-    """.NET's conversion of a double to decimal: at most 15 significant digits, no trailing zeros."""
-    return fit(plain(Decimal(f"{x:.15g}"))) if math.isfinite(x) else ZERO
+    """.NET's conversion of a double to decimal: at most 15 significant digits, no trailing zeros.
+
+    Zero of what is no finite number. Raises OverflowError for what is too large, as .NET does.
+    """
+    if not math.isfinite(x):
+        return ZERO
+    if abs(x) >= _LARGEST_DOUBLE:
+        raise _too_large(x)
+    return fit(plain(Decimal(f"{x:.15g}")))
+
+
+def clamped(x: float) -> Decimal:
+    """LEAN's safe conversion: what is too large becomes the largest decimal.
+
+    Raises OverflowError for what is no finite number.
+    """
+    if not math.isfinite(x):
+        raise OverflowError(f"{x} is no decimal of LEAN")
+    return from_double(x) if abs(x) < _LARGEST_DOUBLE else LARGEST.copy_sign(Decimal(x))
 
 
 def to_double(x: Decimal) -> float:

@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from minilean.calendar import to_new_york, to_utc
 from minilean.decimals import ZERO, divide, fit, number, round_half_even, round_half_up, smart
@@ -25,8 +25,8 @@ from minilean.results.statistics import (
     rolling_windows,
     summary,
 )
-from minilean.results.trade_statistics import TradeTable
-from minilean.results.trades import TradeBuilder
+from minilean.results.trade_statistics import NO_TRADES, TradeTable
+from minilean.results.trades import Trade, TradeBuilder
 from minilean.securities import Security
 from minilean.symbols import Symbol
 
@@ -38,6 +38,16 @@ _EPOCH = datetime(1970, 1, 1)
 _SECOND = timedelta(seconds=1)
 _HUNDRED = Decimal(100)
 _MARGIN_STYLE = ',"indexName":"Margin Used (%)","tooltip":"{SERIES_NAME}: {VALUE}%"'
+
+
+class _Statistics(NamedTuple):
+    """What LEAN computes at the end of a run; total: portfolioStatistics, not rounded yet."""
+
+    total: dict[str, Decimal]
+    of_trades: dict[str, str | int | None]
+    trades: Sequence[Trade]
+    windows: dict[str, dict[str, object]]
+    summary: dict[str, str]
 
 
 class PortfolioView(Protocol):
@@ -55,7 +65,8 @@ class Recorder:
 
     benchmark: price of the benchmark at a moment. interest_rates: (day, rate a year as a fraction) since when it
     holds. latest_ticker: today's ticker of a symbol. spy_closes: gives (session, adjusted daily close) of SPY from
-    three days before the start to the end, for the analysis that compares with it.
+    three days before the start to the end, for the analysis that compares with it. statistics_error: after `write`, why
+    there are no statistics.
     """
 
     def __init__(
@@ -95,6 +106,8 @@ class Recorder:
         self._record: list[tuple[datetime, Decimal]] = []
         self._record_time = _EPOCH
         self._collisions = 0
+
+        self.statistics_error = ""
 
         self._charts: dict[str, Chart] = {}
         self._equity = self._series("Strategy Equity", "Equity", "$", CANDLE)
@@ -346,10 +359,6 @@ class Recorder:
     # --- results
 
     @cached_property
-    def _table(self) -> TradeTable:
-        return TradeTable(self._trades.closed)
-
-    @cached_property
     def _margin_used(self) -> dict[int, Decimal]:
         """Percent of the portfolio by time; what draws the charts of what was held."""
         return self._holdings.draw()
@@ -377,25 +386,32 @@ class Recorder:
         )
 
     @cached_property
-    def _total(self) -> dict[str, Decimal]:
-        """portfolioStatistics of the whole run; all zero, the start too, where nothing was ever sampled."""
-        return self._samples.portfolio()
+    def _statistics(self) -> _Statistics:
+        """Where one of them is too large for a decimal, or undefined, there are none at all, as in LEAN."""
+        try:
+            trades, total = TradeTable(self._trades.closed), self._samples.portfolio()
+            found: dict[str, str] = {}
+            if self._closes:
+                found = summary(
+                    total,
+                    orders=self._order_count,
+                    fees=self._portfolio.total_fees,
+                    capacity=self._capacity.published,
+                    lowest_capacity_asset=self._capacity.lowest.symbol.sid if self._capacity.lowest else "",
+                )
+            found |= {name: self._custom[name] for name in in_table_order(self._custom) if name not in found}
+            whole = trades.statistics([slice(0, len(trades.trades))])[0]
+            return _Statistics(total, whole, trades.trades, rolling_windows(self._samples, trades), found)
+        except ArithmeticError as error:
+            self.statistics_error = str(error)
+            return _Statistics(Samples(ZERO).portfolio(), dict(NO_TRADES), [], {}, {})
 
     def statistics(self) -> dict[str, str]:
-        """The 27 of the summary, then those of the algorithm; empty where nothing was ever sampled.
+        """The 27 of the summary, none where nothing was ever sampled, then those of the algorithm.
 
         Call it after `finish`; it does not change any more.
         """
-        if not self._closes:
-            return {}
-        found = summary(
-            self._total,
-            orders=self._order_count,
-            fees=self._portfolio.total_fees,
-            capacity=self._capacity.published,
-            lowest_capacity_asset=self._capacity.lowest.symbol.sid if self._capacity.lowest else "",
-        )
-        return found | {name: self._custom[name] for name in in_table_order(self._custom) if name not in found}
+        return self._statistics.summary
 
     def runtime_statistics(self) -> dict[str, str]:
         """What LEAN shows while a run goes on, as of now, in alphabetical order."""
@@ -436,9 +452,10 @@ class Recorder:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._draw_sales()
+        statistics = self._statistics
         performance = {
-            "tradeStatistics": self._table.statistics([slice(0, len(self._trades.closed))])[0],
-            "portfolioStatistics": portfolio_texts(self._total),
+            "tradeStatistics": statistics.of_trades,
+            "portfolioStatistics": portfolio_texts(statistics.total),
         }
         state = {
             # LEAN writes the wall clock here; these are the run's own first and last moment, the same in every run.
@@ -474,7 +491,7 @@ class Recorder:
             "algorithmConfiguration": files.block(configuration),
         }
         analysis = findings(
-            end_equity=self._total["endEquity"],
+            end_equity=statistics.total["endEquity"],
             curves=Curves.align(self._equity.times, self._closes, self._spy_closes()),
             margin_used=self._margin_used,
             rate=self._rate,
@@ -482,12 +499,12 @@ class Recorder:
 
         def main() -> Iterator[tuple[str, Iterable[str]]]:
             """Block by block: never all of them in memory."""
-            yield "rollingWindow", files.block(rolling_windows(self._samples, self._table))
+            yield "rollingWindow", files.block(statistics.windows)
             yield "charts", files.chart_block(self._charts)
             yield "orders", files.order_block(orders)
             yield "profitLoss", files.profit_block(self._record)
             yield from shared.items()
-            yield "totalPerformance", files.performance_block(performance, self._trades.closed)
+            yield "totalPerformance", files.performance_block(performance, statistics.trades)
             yield "analysis", files.block(analysis)
 
         brief = {

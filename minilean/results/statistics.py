@@ -13,14 +13,17 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minilean.decimals import (
     EXACT,
+    LARGEST,
     ONE,
     ZERO,
+    clamped,
     divide,
     fit,
     four_places,
@@ -29,6 +32,7 @@ from minilean.decimals import (
     round_half_even,
     round_half_up,
     text,
+    to_double,
 )
 from minilean.results.trade_statistics import EMULATED, PLACES, TradeTable
 
@@ -90,11 +94,17 @@ class Samples:
     rates: Sequence[Decimal] = ()
     profit_times: Sequence[int] = ()
     profits: Sequence[Decimal] = ()
+    _times: NDArray[np.int64] = field(init=False)
+    _units: NDArray[Any] = field(init=False)
     _performance: NDArray[np.float64] = field(init=False)
     _changes: NDArray[np.float64] = field(init=False)
     _profits: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._times = np.array(self.equity_times, dtype=np.int64)
+        places = max((-int(value.as_tuple().exponent) for value in self.equity), default=0)
+        units = [int(value.scaleb(places, EXACT)) for value in self.equity]
+        self._units = np.array(units, dtype=np.int64 if max(map(abs, units), default=0) < 2**63 else object)
         self._performance = np.array([float(r.scaleb(-2)) for r in self.returns], dtype=np.float64)
         self._profits = np.array([float(profit) for profit in self.profits], dtype=np.float64)
         pairs = pairwise(self.benchmark)
@@ -130,7 +140,8 @@ class Samples:
         found["totalNetProfit"] = divide(equity[-1], start) - ONE
         years = (self.equity_times[points.stop - 1] - self.equity_times[points.start]) / _DAY / 365
         found["compoundingAnnualReturn"] = _compounded(float(start), float(equity[-1]), years)
-        found["drawdown"], found["drawdownRecovery"] = _drawdown(self.equity_times[points], equity)
+        times, units = self._times[points], self._units[points]
+        found["drawdown"], found["drawdownRecovery"] = _drawdown(times, units, equity)
         rates = self.rates[points]
         found |= _performance(returns, changes, divide(sum(rates, ZERO), Decimal(len(rates))))
         return found
@@ -190,29 +201,38 @@ def _compounded(start: float, end: float, years: float) -> Decimal:
     if not years or not start:
         return ZERO
     try:
-        return from_double(math.pow(end / abs(start), 1 / years) - 1)
+        return clamped(math.pow(end / start, 1 / years) - 1)
     except (ValueError, OverflowError):
         return ZERO
 
 
-def _drawdown(times: Sequence[int], equity: Sequence[Decimal]) -> tuple[Decimal, Decimal]:
-    """Deepest fall from a peak as a fraction rounded to three places; whole days of the longest one made good."""
-    peak, since, trough = equity[0], times[0], equity[0]
-    deepest, longest = ZERO, 0
-    for time, value in zip(times, equity, strict=True):
-        if value >= peak:
-            if trough < peak:
-                deepest = max(deepest, _fall(peak, trough))
-                longest = max(longest, (time - since) // _DAY)
-            peak, since, trough = value, time, value
-        elif value < trough:
-            trough = value
-    deepest = max(deepest, _fall(peak, trough))
-    return round_half_even(deepest, 3), Decimal(longest)
+def _drawdown(
+    times: NDArray[np.int64], units: NDArray[Any], equity: Sequence[Decimal]
+) -> tuple[Decimal, Decimal]:
+    """Deepest fall from a peak as a fraction rounded to three places; whole days of the longest one made good.
 
-
-def _fall(peak: Decimal, trough: Decimal) -> Decimal:
-    return abs(divide(trough, peak) - ONE) if peak > 0 else ZERO
+    times: seconds; units: the equity as whole numbers.
+    """
+    peaks = np.maximum.accumulate(units)
+    if not peaks.all():
+        return ZERO, ZERO  # LEAN divides by them, and gives up
+    first = int(np.searchsorted(peaks, 0))
+    times, units, equity, peaks = times[first:], units[first:], equity[first:], peaks[first:]
+    tops = np.flatnonzero(units == peaks)
+    lengths = (times[tops[1:]] - times[tops[:-1]])[np.diff(tops) > 1]
+    longest = Decimal(int(lengths.max(initial=0)) // _DAY)
+    shares = (units / peaks).astype(np.float64)
+    lowest = float(shares.min(initial=1.0))
+    halves = 2000 * (1 - lowest)
+    if lowest == 1.0:
+        return ZERO, longest
+    if abs(halves - round(halves)) > _DOUBT * max(1.0, halves):
+        return Decimal(round(halves / 2)).scaleb(-3), longest
+    deepest = ZERO
+    for at in np.flatnonzero(shares <= lowest + _DOUBT).tolist():
+        peak = equity[tops[np.searchsorted(tops, at, side="right") - 1]]
+        deepest = max(deepest, abs(divide(equity[at], peak) - ONE))
+    return round_half_even(deepest, 3), longest
 
 
 def _performance(
@@ -222,11 +242,11 @@ def _performance(
     mean, variance = _moments(returns)
     benchmark_mean, benchmark_variance = _moments(benchmark)
     annual, benchmark_annual = _annual(mean), _annual(benchmark_mean)
-    annual_variance = from_double(variance * TRADING_DAYS)
+    annual_variance = clamped(variance * TRADING_DAYS)
     deviation = from_double(math.sqrt(annual_variance))
     negative = returns[returns < 0]
-    downside = from_double(_annual_deviation(negative)) if len(negative) > 1 else ZERO
-    excess = annual - rate
+    downside = clamped(_annual_deviation(negative)) if len(negative) > 1 else ZERO
+    excess = to_double(annual) - to_double(rate)
     beta = ZERO
     if benchmark_variance:
         covariance = float((returns - mean) @ (benchmark - benchmark_mean)) / (len(returns) - 1)
@@ -234,19 +254,27 @@ def _performance(
     tracking = from_double(_annual_deviation(returns - benchmark))
     lately, spread = _moments(returns[-TRADING_DAYS:])
     return {
-        "sharpeRatio": divide(excess, deviation) if deviation else ZERO,
-        "probabilisticSharpeRatio": from_double(_probabilistic_sharpe(returns, float(rate))),
-        "sortinoRatio": divide(excess, downside) if downside else ZERO,
+        "sharpeRatio": clamped(excess / to_double(deviation)) if deviation else ZERO,
+        "probabilisticSharpeRatio": clamped(_probabilistic_sharpe(returns, float(rate))),
+        "sortinoRatio": clamped(excess / to_double(downside)) if downside else ZERO,
         "alpha": fit(annual - (rate + multiply(beta, benchmark_annual - rate))) if beta else ZERO,
         "beta": beta,
         "annualStandardDeviation": deviation,
         "annualVariance": annual_variance,
-        "informationRatio": divide(annual - benchmark_annual, tracking) if tracking else ZERO,
+        "informationRatio": _ratio(to_double(annual) - to_double(benchmark_annual), tracking),
         "trackingError": tracking,
-        "treynorRatio": divide(excess, beta) if beta else ZERO,
+        "treynorRatio": _ratio(excess, beta),
         "valueAtRisk99": _value_at_risk(lately, math.sqrt(spread), 0.99),
         "valueAtRisk95": _value_at_risk(lately, math.sqrt(spread), 0.95),
     }
+
+
+def _ratio(numerator: float, denominator: Decimal) -> Decimal:
+    """LEAN's safe division: zero where it is not defined or too large."""
+    try:
+        return divide(clamped(numerator), denominator) if denominator else ZERO
+    except OverflowError:
+        return ZERO
 
 
 def _moments(x: NDArray[np.float64]) -> tuple[float, float]:
@@ -257,7 +285,10 @@ def _moments(x: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _annual(mean: float) -> Decimal:
-    return from_double(math.pow(mean + 1, TRADING_DAYS) - 1)
+    try:
+        return clamped(math.pow(mean + 1, TRADING_DAYS) - 1)
+    except OverflowError:
+        raise OverflowError(f"a mean return of {mean:.4g} a day is too large to be one of a year") from None
 
 
 def _annual_deviation(x: NDArray[np.float64]) -> float:
@@ -354,7 +385,9 @@ def summary(
     """The 27 strings of LEAN's summary, in its order."""
 
     def percent(name: str, places: int) -> str:
-        return text(round_half_even(multiply(portfolio[name], _HUNDRED), places)) + "%"
+        share = portfolio[name]
+        percent = LARGEST if share >= LARGEST / 100 else multiply(share, _HUNDRED)
+        return text(round_half_even(percent, places)) + "%"
 
     def double(name: str) -> str:
         value = round(float(portfolio[name]) * 1000) / 1000  # .NET's way of rounding a double

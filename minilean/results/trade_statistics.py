@@ -98,7 +98,7 @@ class TradeTable:
         return [
             self._row(span, parts, [time_span(ticks) for ticks in times], longest)
             if span.start < span.stop
-            else dict(_NO_TRADES)
+            else dict(NO_TRADES)
             for span, parts, times, longest in zip(spans, zip(*amounts, strict=True), durations, runs, strict=True)
         ]
 
@@ -430,7 +430,7 @@ _DURATIONS = (
     "medianWinningTradeDuration",
     "medianLosingTradeDuration",
 )
-_NO_TRADES: dict[str, str | int | None] = {
+NO_TRADES: dict[str, str | int | None] = {  # tradeStatistics where nothing was closed
     "startDateTime": None,
     "endDateTime": None,
     **dict.fromkeys(("totalNumberOfTrades", "numberOfWinningTrades", "numberOfLosingTrades"), 0),

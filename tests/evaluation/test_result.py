@@ -108,6 +108,11 @@ def test_other_files_are_refused_in_a_sentence(tmp_path, content, reason):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_result_without_statistics_is_refused_in_a_sentence(changed):
+    with pytest.raises(ResultError, match="has no statistics: LEAN leaves them all out where one is too large"):
+        read_result(changed(lambda content: content["statistics"].clear()))
+
+
 def test_leans_own_other_files_are_refused(host_file):
     for ending, reason in (("-summary", "a summary"), ("-order-events", "not a LEAN result")):
         with pytest.raises(ResultError, match=reason):

@@ -5,12 +5,14 @@ it: universe, history, orders, raw or adjusted.
 """
 
 import json
+import re
 import shutil
 import warnings
 import zipfile
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pytest
@@ -65,16 +67,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def outcome(folder: Path, algorithm: type[QCAlgorithm]) -> str:
-    """The sentence that a run on the folder ends with, empty where it completes.
+    """The sentence that a run on the folder ends with, empty where it completes; its results are written.
 
     Everything but a HostError is a failure of the host: exceptions, warnings, and errors inside the algorithm's calls.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            failure = engine_on(folder, algorithm).run()
+            engine = engine_on(folder, algorithm)
+            failure = engine.run()
         except HostError as error:
             return str(error)
+        with TemporaryDirectory() as results:
+            engine.results().write(Path(results), engine.name, engine.brokerage.orders)
     if failure is None:
         return ""
     assert "Runtime Error" not in failure.message, failure.message
@@ -237,6 +242,13 @@ def line_ends(raw: bytes, draw: Any) -> bytes:
     )
 
 
+def units(raw: bytes, draw: Any) -> bytes:
+    """Whole numbers in other units from one line on."""
+    lines = raw.split(b"\n")
+    since, zeros = draw(st.integers(0, len(lines))), b"0" * draw(st.integers(1, 8))
+    return b"\n".join([*lines[:since], *(re.sub(rb",(\d+)", rb",\g<1>" + zeros, line) for line in lines[since:])])
+
+
 def values(raw: bytes, draw: Any) -> bytes:
     """Another value, or none, somewhere in a JSON document; other files are replaced by it."""
     try:
@@ -256,7 +268,7 @@ def values(raw: bytes, draw: Any) -> bytes:
 @st.composite
 def mutations(draw: Any) -> list[tuple[int, Callable[[bytes, Any], bytes] | None, bool, Any]]:
     """A few times: which file (as a number), what happens to it, and whether to the zip file as such."""
-    kinds = [cells, columns, order, cut, insert, line_ends, values, None]
+    kinds = [cells, columns, order, cut, insert, line_ends, units, values, None]
     return [
         (draw(st.integers(0, 10**6)), draw(st.sampled_from(kinds)), draw(st.booleans()), draw(st.data()))
         for _ in range(draw(st.integers(1, 2)))

@@ -189,12 +189,36 @@ def test_summary_statistics_of_the_algorithm_follow_the_27(account):
     with pytest.raises(ValueError, match="cannot name a summary statistic"):
         recorder.summary_statistic("7", "x")
     recorder.summary_statistic("101", "y")
-    assert recorder.statistics() == {}
     recorder.midnight(MIDNIGHT)
     found = recorder.statistics()
     assert len(found) == 29
     assert set(list(found.items())[27:]) == {("Learning Steps", "13"), ("101", "y")}
     assert found["Beta"] == "0"
+
+
+def test_without_a_sample_there_are_the_statistics_of_the_algorithm_alone(account):
+    account.recorder.summary_statistic("Learning Steps", "12")
+    assert account.recorder.statistics() == {"Learning Steps": "12"}
+
+
+def test_results_have_no_statistics_where_one_is_too_large_for_a_decimal(account, make_security, tmp_path):
+    stock = make_security("AAA")
+    account.members.append(stock)
+    stock.price = Decimal(10)
+    account.trade(stock, 1000, "10", hours(9))
+    for day in range(1, 5):
+        account.recorder.midnight(hours(24 * day))
+        stock.price *= 100
+    account.recorder.summary_statistic("Learning Steps", "12")
+    found = account.results(tmp_path)
+    assert "too large" in account.recorder.statistics_error
+    assert (found["statistics"], found["rollingWindow"]) == ({}, {})
+    performance = found["totalPerformance"]
+    assert performance["closedTrades"] == []
+    assert performance["tradeStatistics"]["startDateTime"] is None
+    assert set(performance["portfolioStatistics"].values()) == {"0"}
+    assert found["charts"]["Strategy Equity"]["series"]["Equity"]["values"]
+    assert len(found["orders"]) == 1
 
 
 def test_plots_reach_the_charts_when_equity_is_sampled(account, tmp_path):

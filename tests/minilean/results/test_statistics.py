@@ -8,8 +8,10 @@ from statistics import stdev
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from minilean.decimals import ZERO, from_double, normalise, round_half_even
+from minilean.decimals import LARGEST, ONE, ZERO, clamped, divide, from_double, normalise, round_half_even
 from minilean.orders import iso
 from minilean.results.statistics import (
     PORTFOLIO_FIELDS,
@@ -85,6 +87,32 @@ def test_durations_are_written_as_dot_net_does(ticks, written):
 )
 def test_a_double_becomes_a_decimal_of_fifteen_digits_without_trailing_zeros(double, written):
     assert format(from_double(double), "f") == written
+
+
+def test_what_is_too_large_becomes_the_largest_decimal_where_lean_converts_safely():
+    largest = Decimal("79228162514264337593543950335")
+    assert (clamped(1e300), clamped(-8e28), clamped(1e28)) == (largest, -largest, Decimal(10) ** 28)
+    for number in (1e29, -1e300):
+        with pytest.raises(OverflowError, match="is too large for a decimal of LEAN"):
+            from_double(number)
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(OverflowError, match="is no decimal of LEAN"):
+            clamped(number)
+
+
+def test_a_growth_without_bound_is_the_largest_decimal():
+    grown = Samples(
+        start_equity=Decimal(100),
+        equity_times=[0, 86_400, 2 * 86_400, 3 * 86_400],
+        equity=[Decimal(100), Decimal(100), Decimal(100), Decimal(200)],
+        sample_times=[0, 86_400, 2 * 86_400, 3 * 86_400],
+        returns=[ZERO, ZERO, ZERO, Decimal(1)],
+        benchmark=[ONE] * 4,
+        rates=[ZERO] * 4,
+    ).portfolio()
+    assert grown["compoundingAnnualReturn"] == LARGEST
+    found = summary(grown, orders=1, fees=ONE, capacity=ZERO, lowest_capacity_asset="")
+    assert found["Compounding Annual Return"] == "79228162514264337593543950335%"
 
 
 def test_summary_strings_keep_the_scale_of_decimals_but_not_of_doubles():
@@ -462,6 +490,48 @@ def test_portfolio_statistics_by_hand():
     for name, value in expected.items():
         assert float(found[name]) == pytest.approx(value, abs=5.1e-5, rel=1e-9), name
     assert found["sortinoRatio"] == "0"
+
+
+def falls(times, equity):
+    """The deepest fall and the longest one made good, walked from point to point; nothing where a peak is zero."""
+    peak, since, trough = equity[0], times[0], equity[0]
+    deepest, longest = ZERO, 0
+    for time, value in [*zip(times, equity, strict=True), (times[-1], None)]:
+        if peak == 0:
+            return "0", "0"
+        if value is None or value >= peak:
+            if trough < peak and peak > 0:
+                deepest = max(deepest, abs(divide(trough, peak) - 1))
+                longest = longest if value is None else max(longest, (time - since) // 86_400)
+            peak, since, trough = value, time, value
+        elif value < trough:
+            trough = value
+    return str(round_half_even(deepest, 3)), str(longest)
+
+
+AMOUNTS = st.one_of(
+    st.integers(-50, 200).map(Decimal),
+    st.integers(9_000, 11_000).map(lambda cents: Decimal(cents).scaleb(-2)),
+    st.sampled_from(["100", "100.0", "75.00", "75", "50.0000", "99.95", "99.85", "87.4500", "0", "-3.5"]).map(Decimal),
+    st.decimals(1, 10**9, places=4),
+    st.integers(10**22, 10**24).map(lambda units: Decimal(units).scaleb(-4)),
+)
+
+
+@given(st.lists(AMOUNTS, min_size=3, max_size=40), st.integers(1, 100_000))
+def test_the_deepest_fall_is_found_and_written_as_walking_the_points_finds_it(equity, step):
+    times = [at * step for at in range(len(equity))]
+    samples = Samples(
+        start_equity=Decimal(100),
+        equity_times=times,
+        equity=equity,
+        sample_times=[0, 1, 2, 3],
+        returns=[ZERO] * 4,
+        benchmark=[ONE] * 4,
+        rates=[ZERO] * len(equity),
+    )
+    found = samples.portfolio()
+    assert (str(found["drawdown"]), str(found["drawdownRecovery"])) == falls(times, equity)
 
 
 def test_the_first_window_starts_with_the_run_and_the_others_months_before_their_end():
