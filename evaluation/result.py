@@ -102,8 +102,8 @@ def read_result(path: Path) -> Result:
         raise ResultError(f"{path} is not a LEAN result that this version reads: {error!r}") from error
     if len(result.samples) > 3 and not result.statistics:
         raise ResultError(
-            f"{path} has no statistics: LEAN leaves them all out where one is too large to be written, so look for a day "
-            "on which a price jumps by orders of magnitude"
+            f"{path} has no statistics: LEAN leaves them all out where one is too large to be written, so look for a "
+            "day on which a price jumps by orders of magnitude"
         )
     return result
 

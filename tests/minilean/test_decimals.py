@@ -8,8 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minilean.decimals import (
+    clamped,
     divide,
     fit,
+    from_double,
     from_float,
     multiply,
     normalise,
@@ -264,3 +266,30 @@ def test_the_shortest_number_is_that_of_the_normalised_decimal(x):
 def test_what_is_no_number_is_not_rounded(written):
     with pytest.raises(InvalidOperation):
         smart(Decimal(written))
+
+
+@pytest.mark.parametrize(
+    ("double", "written"),
+    [
+        (0.1, "0.1"),
+        (0.0, "0"),
+        (1 / 3, "0.333333333333333"),
+        (123456789.123456789, "123456789.123457"),
+        (1e-20, "0.00000000000000000001"),
+        (2.5e20, "250000000000000000000"),
+        (float("nan"), "0"),
+    ],
+)
+def test_a_double_becomes_a_decimal_of_fifteen_digits_without_trailing_zeros(double, written):
+    assert format(from_double(double), "f") == written
+
+
+def test_what_is_too_large_becomes_the_largest_decimal_where_lean_converts_safely():
+    largest = Decimal("79228162514264337593543950335")
+    assert (clamped(1e300), clamped(-8e28), clamped(1e28)) == (largest, largest.copy_negate(), Decimal(10) ** 28)
+    for double in (1e29, -1e300):
+        with pytest.raises(OverflowError, match="is too large for a decimal of LEAN"):
+            from_double(double)
+    for double in (float("nan"), float("inf")):
+        with pytest.raises(OverflowError, match="is no decimal of LEAN"):
+            clamped(double)

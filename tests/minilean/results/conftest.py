@@ -38,6 +38,11 @@ def make_security() -> Callable[[str], Security]:
     return make
 
 
+@pytest.fixture
+def stock(make_security: Callable[[str], Security]) -> Security:
+    return make_security("AAA")
+
+
 @dataclass
 class Account:
     """A portfolio whose positions and cash change only as the test says, and the recorder that watches it."""
