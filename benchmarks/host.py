@@ -8,10 +8,10 @@ to 2019-12-31 with a billion dollars; whole shares, prices adjusted for splits a
 fee. Each engine runs in a process of its own, from its start to its end, its imports and the writing of its results
 included, and its peak memory is the operating system's count. `--repeat` takes medians over runs in turn.
 
-At month end each takes the returns of the stocks it holds, with the same lines of pandas, of which the host shortens a
-column, `dropna`, `notna` and `iloc` (minilean/frames.py). The host also reads the constituents, chooses the stocks and
-computes the weights; the others are handed its decisions. They get their bars through `minilean.data`: what that takes,
-and for zipline-reloaded ingesting them, is in their time and also given apart, as loading.
+At month end each takes the returns of the stocks it holds, with the same lines of pandas, to which the host has shorter
+ways (minilean/frames.py). The host also reads the constituents, chooses the stocks and computes the weights; the others
+are handed its decisions. They get their bars through `minilean.data`: what that takes, and for zipline-reloaded
+ingesting them, is in their time and also given apart, as loading.
 
 What bt does not do, and its time does not hold:
   * orders: a row of its frame has one price and all is bought and sold at it, in the same step that decides. To trade

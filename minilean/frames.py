@@ -1,6 +1,7 @@
 """What LEAN does to pandas: in an index of symbols a ticker, or an identifier's text, finds its symbol.
 
-What algorithms do for every stock, a column, its `dropna` and `notna`, also takes a shorter way to the same result.
+What algorithms do with every history and every stock (`unstack(level=0)`, a column, its `notna`, `any`, `dropna` and
+`iloc`) also takes a shorter way to the same result.
 """
 
 import math
@@ -38,6 +39,8 @@ def install() -> None:
     ilocs.__getitem__ = _placing(ilocs.__getitem__)
     pd.Series.dropna = _copying(pd.Series.dropna)  # type: ignore[method-assign]
     pd.Series.notna = _comparing(pd.Series.notna)  # type: ignore[method-assign]
+    pd.Series.any = _asking(pd.Series.any)  # type: ignore[method-assign]
+    pd.Series.unstack = _turning(pd.Series.unstack)  # type: ignore[method-assign]
 
 
 def _finding(look_up: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +84,7 @@ def _mapped(key: Any) -> Any:
     return key
 
 
-_DOUBLE = np.dtype(np.float64)
+_DOUBLE, _TRUTH = np.dtype(np.float64), np.dtype(np.bool_)
 
 
 def _by_symbol(get: Callable[..., Any]) -> Callable[..., Any]:
@@ -160,13 +163,72 @@ def _comparing(notna: Callable[..., Any]) -> Callable[..., Any]:
     return holds
 
 
+def _asking(any_of: Callable[..., Any]) -> Callable[..., Any]:
+    """`any` that asks truth values at once; pandas looks for missing ones first."""
+
+    @wraps(any_of)
+    def is_any(self: Any, *arguments: Any, **options: Any) -> Any:
+        values = None if arguments or options else _values(self, _TRUTH)
+        return any_of(self, *arguments, **options) if values is None else values.any()
+
+    return is_any
+
+
+def _turning(unstack: Callable[..., Any]) -> Callable[..., Any]:
+    """`unstack(level=0)` that turns a history in which every symbol has every time; pandas sorts it."""
+
+    @wraps(unstack)
+    def turn(self: Any, level: Any = -1, *arguments: Any, **options: Any) -> Any:
+        if type(level) is int and level == 0 and not arguments and not options and type(self.index) is pd.MultiIndex:
+            values = _doubles(self)
+            turned = None if values is None else _turned(values, self.index)
+            if turned is not None:
+                return turned
+        return unstack(self, level, *arguments, **options)
+
+    return turn
+
+
+def _turned(values: NDArray[np.float64], index: Any) -> pd.DataFrame | None:
+    """(T, N) frame of (N * T,) values, T of one label of the first level after another; None where they lie otherwise.
+
+    In the order of rows and columns, and with the layout in memory, that pandas gives it.
+    """
+    if index.nlevels != 2 or 0 in index.names:  # a level that is named 0 comes before the first
+        return None
+    (columns, rows), (column_of, row_of) = index._levels, index._codes
+    shape = len(columns), len(rows)
+    if not len(values) or shape[0] * shape[1] != len(values):
+        return None
+    column_of, row_of = column_of.reshape(shape), row_of.reshape(shape)
+    places = np.zeros(shape[0], dtype=np.intp)
+    places[column_of[:, 0]] = order = np.arange(shape[0])
+    if not (
+        (row_of == np.arange(shape[1])).all()
+        and (column_of == column_of[:, :1]).all()
+        and (column_of[places, 0] == order).all()
+    ):
+        return None
+    return pd.DataFrame(
+        np.ascontiguousarray(values.reshape(shape)[places].T),
+        index=rows.take(np.arange(shape[1])).rename(index.names[1]),
+        columns=columns._rename(name=index.names[0]),
+        copy=False,
+    )
+
+
 def _doubles(series: Any) -> NDArray[np.float64] | None:
     """The values of a plain series of doubles, None of any other."""
+    return _values(series, _DOUBLE)
+
+
+def _values(series: Any, kind: np.dtype[Any]) -> NDArray[Any] | None:
+    """The values of a plain series of that kind, None of any other."""
     manager = series._mgr
     if type(manager) is not SingleBlockManager or not _is_plain(series, pd.Series):
         return None
-    values: NDArray[np.float64] = manager.blocks[0].values
-    return values if values.dtype == _DOUBLE else None
+    values: NDArray[Any] = manager.blocks[0].values
+    return values if values.dtype == kind else None
 
 
 def _is_plain(data: Any, kind: Any) -> bool:

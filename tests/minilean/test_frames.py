@@ -67,7 +67,8 @@ def test_a_column_is_found_by_its_symbol_as_pandas_finds_it(history):
 def test_a_second_installation_changes_nothing(history):
     def functions() -> list[Any]:
         looks_up = [pd.Index.get_loc, pd.DataFrame.__getitem__, pd.Index.__contains__]
-        return [*looks_up, type(history.iloc).__getitem__, pd.Series.dropna, pd.Series.notna]
+        shorter = [pd.Series.dropna, pd.Series.notna, pd.Series.any, pd.Series.unstack]
+        return [*looks_up, type(history.iloc).__getitem__, *shorter]
 
     before = functions()
     frames.install()
@@ -187,6 +188,81 @@ def test_a_column_is_the_one_that_pandas_makes(kind, marked, columns, last):
             assert ours._cacher[1]() is frame
             assert theirs._cacher[1]() is other
             assert np.shares_memory(ours.to_numpy(), frame._mgr.iget_values(0))
+
+
+@pytest.mark.filterwarnings("ignore:'any' with datetime64")
+@pytest.mark.parametrize("made", [*VALUES, st.lists(st.booleans(), max_size=5).map(lambda v: np.array(v, dtype=bool))])
+@settings(max_examples=20)
+@given(data=st.data(), kind=st.sampled_from([pd.Series, Named]))
+def test_any_gives_what_pandas_gives(made, data, kind):
+    frames.install()
+    series = kind(data.draw(made))
+    for options in ({}, {"skipna": False}):
+        answers = []
+        for any_of in (pd.Series.any, pd.Series.any.__wrapped__):
+            try:
+                answers.append(any_of(series, **options))
+            except TypeError as error:
+                answers.append(str(error))
+        assert type(answers[0]) is type(answers[1])
+        assert answers[0] is answers[1] or answers[0] == answers[1] or pd.isna(answers).all()
+
+
+def histories(draw: Any) -> pd.Series:
+    """Some symbols at some times: all pairs, all but some, or some twice; in blocks or in any order."""
+    symbols = pd.Index(list("ABCDE")[: draw(st.integers(1, 5))], dtype=object)
+    days = DAYS[: draw(st.integers(1, 6))]
+    if draw(st.booleans()):
+        days = days[np.array(draw(st.permutations(range(len(days)))), dtype=int)]
+    first, second = len(symbols), len(days)
+    order = np.array(draw(st.permutations(range(first))), dtype=int)
+    codes = [np.repeat(order, second), np.tile(np.arange(second), first)]
+    change = draw(st.sampled_from(["none", "none", "none", "drop", "twice", "missing", "shuffle", "unused"]))
+    at = draw(st.integers(0, first * second - 1))
+    if change == "drop":
+        codes = [np.delete(part, at) for part in codes]
+    elif change == "twice":
+        for part in codes:
+            part[at] = part[0]
+    elif change == "missing":
+        codes[draw(st.integers(0, 1))][at] = -1
+    elif change == "shuffle":
+        rows = np.array(draw(st.permutations(range(first * second))), dtype=int)
+        codes = [part[rows] for part in codes]
+    elif change == "unused":
+        symbols = symbols.append(pd.Index(["Z"]))
+    names = draw(st.sampled_from([["symbol", "time"], [None, None], ["x", "x"], [0, 1], [1, 0]]))
+    index = pd.MultiIndex(levels=[symbols, days], codes=codes, names=names, verify_integrity=False)
+    values = np.array([draw(st.floats(0, 1) | st.just(np.nan)) for _ in range(len(index))])
+    column = draw(st.sampled_from([values, values.astype(np.float32), np.stack([values, values], axis=1)[:, 0]]))
+    return draw(st.sampled_from([pd.Series, Named]))(column, index=index, name="close")
+
+
+@pytest.mark.filterwarnings("ignore:The behavior of Index.insert")
+@settings(max_examples=300)
+@given(data=st.data())
+def test_unstack_gives_what_pandas_gives_in_the_same_places_of_memory(data):
+    frames.install()
+    series = histories(data.draw)
+    arguments = data.draw(st.sampled_from([(0,), (0,), (0,), (-1,), (1,), (0, 7.0), ("symbol",), ([0],), (False,)]))
+    results = []
+    for unstack in (pd.Series.unstack, pd.Series.unstack.__wrapped__):
+        try:
+            results.append(unstack(series, *arguments))
+        except (ValueError, KeyError, IndexError) as error:
+            results.append(f"{type(error)} {error}")
+    ours, theirs = results
+    if isinstance(theirs, str):
+        assert ours == theirs
+        return
+    pd.testing.assert_frame_equal(ours, theirs, check_flags=True, check_freq=True, check_column_type=True)
+    assert type(ours) is type(theirs)
+    assert (ours.index.names, ours.columns.names) == (theirs.index.names, theirs.columns.names)
+    for block, other in zip(ours._mgr.blocks, theirs._mgr.blocks, strict=True):
+        for order in ("C_CONTIGUOUS", "F_CONTIGUOUS"):
+            assert block.values.flags[order] == other.values.flags[order]
+    assert not np.shares_memory(ours.to_numpy(), series.to_numpy())
+    assert vars(ours).keys() == vars(theirs).keys()
 
 
 @pytest.mark.parametrize("made", VALUES)
