@@ -151,6 +151,7 @@ class MarketCalendar:
         begin, end = self.open(day), self.close(day)
         return Session(begin, end, to_utc(begin), to_utc(end))
 
+    @functools.lru_cache(maxsize=16)  # noqa: B019 - one calendar lives as long as its run
     def is_open(self, now: datetime) -> bool:
         day = now.date()
         return self.is_session(day) and self.open(day) <= now < self.close(day)

@@ -112,8 +112,9 @@ def _column(frame: Any, key: Symbol) -> Any:
         at = columns._engine.get_loc(key)  # type: ignore[attr-defined]
     except KeyError:  # which is said in LEAN's words
         return None
-    made = _series(manager.iget(at), columns._values[at])  # type: ignore[attr-defined]
-    made.__dict__["_cacher"] = key, ref(frame)
+    label = columns._values[at]  # type: ignore[attr-defined]
+    made = _series(manager.iget(at), label)
+    made.__dict__["_cacher"] = label, ref(frame)
     made.__dict__["_is_copy"] = frame._is_copy
     frame._item_cache[key] = made
     return made

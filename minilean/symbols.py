@@ -90,7 +90,7 @@ class Symbol(LeanObject):
         return SYMBOLS.tickers.get(self.sid, self.sid)
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is Symbol:
+        if isinstance(other, Symbol):
             return other.sid == self.sid
         return isinstance(other, str) and SYMBOLS.find(other) == self
 

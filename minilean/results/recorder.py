@@ -403,7 +403,8 @@ class Recorder:
             whole = trades.statistics([slice(0, len(trades.trades))])[0]
             return _Statistics(total, whole, trades.trades, rolling_windows(self._samples, trades), found)
         except ArithmeticError as error:
-            self.statistics_error = str(error)
+            too_large = isinstance(error, OverflowError)
+            self.statistics_error = str(error) if too_large else "one of them has a zero to divide by"
             return _Statistics(Samples(ZERO).portfolio(), dict(NO_TRADES), [], {}, {})
 
     def statistics(self) -> dict[str, str]:
