@@ -100,7 +100,6 @@ class Engine:
         self._ends_of_day: dict[str, ScheduledEvent] = {}
         self._quit = False
         self._sliced = False
-        self._points = 0
 
         self.portfolio = Portfolio()
         self.portfolio.cash = Decimal(100_000)
@@ -306,7 +305,7 @@ class Engine:
         self._flush_log()
         if self.initialized:
             spent = time_module.perf_counter() - began
-            points = self._points
+            points = sum(security.bars_received() for security in self.portfolio.registry.values())
             self.debug(
                 f"Algorithm Id:({self.name}) completed in {spent:.2f} seconds at {points / spent / 1000:.0f}k data "
                 f"points per second. Processing total of {points:,} data points."
@@ -497,15 +496,18 @@ class Engine:
         session = self.calendar.session(moment.date())
         self.brokerage.last_bars = session.utc_close
         self.subscriptions.clock.position = position
-        updated = [s for s in self.portfolio.active() if s.feed is not None and s.feed.fresh[position]]
-        self._points += len(updated)
+        data = None
+        if getattr(self.algorithm.on_data, "__func__", None) is not QCAlgorithm.on_data:
+            updated = (s for s in self.portfolio.active() if s.feed is not None and s.feed.fresh[position])
+            data = Slice(moment, updated)
         self.portfolio.reprice()
         changes = self._changed(Changes())
         self._guard(self.brokerage.scan)
         self._events(moment)
         self._guard(self._margin_calls)
         self._tell(changes)
-        self._on_data(Slice(moment, updated))
+        if data is not None:
+            self._on_data(data)
         self._guard(self.brokerage.scan)
         self._end_of_slice(moment)
 

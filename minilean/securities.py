@@ -178,15 +178,27 @@ class Security:
     _position: int = -1
     """The clock's when the feed was last looked at."""
     _subscribed: bool = False
+    _subscribed_at: int = -1
+    """The clock's position at that moment."""
+    _bars_before: int = 0
+    """That came in earlier subscriptions."""
 
     def subscribe(self) -> None:
         """From now on the price follows the feed."""
         self._subscribed = True
+        self._subscribed_at = self.position
 
     def unsubscribe(self) -> None:
         """The price stays what it is."""
+        self._bars_before = self.bars_received()
         self._follow()
         self._subscribed = False
+
+    def bars_received(self) -> int:
+        """How many bars have come while it was subscribed."""
+        if self.feed is None or not self._subscribed:
+            return self._bars_before
+        return self._bars_before + self.feed.fresh.count(1, self._subscribed_at + 1, self.position + 1)
 
     def _follow(self) -> None:
         feed = self.feed
