@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import resource
 import shutil
 import sys
 import tempfile
@@ -425,8 +426,10 @@ def fuzz(name: str, runs: int, seed: int, output: Path) -> NoReturn:
 
     longest = max(path.stat().st_size for path in corpus.iterdir())
     options = [f"-seed={seed}", f"-dict={words}", f"-max_len={2 * longest}", f"-artifact_prefix={output / 'fuzz-'}"]
-    # Ten seconds, or 2 GB, for an input of a few kilobytes is a finding too.
-    arguments = [sys.argv[0], str(corpus), *options, "-verbosity=0", "-timeout=10", "-rss_limit_mb=2048"]
+    # Ten seconds, or 2 GB, for an input of a few kilobytes is a finding too. The peak of memory that is asked for is at
+    # least that of whoever started this process.
+    limit = 2048 + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    arguments = [sys.argv[0], str(corpus), *options, "-verbosity=0", "-timeout=10", f"-rss_limit_mb={limit}"]
     atheris.Setup(arguments, once, **({"custom_mutator": target.mutate} if target.mutate else {}))
     atheris.Fuzz()
     raise AssertionError("atheris came back")

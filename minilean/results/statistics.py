@@ -221,11 +221,11 @@ def _drawdown(
     tops = np.flatnonzero(units == peaks)
     lengths = (times[tops[1:]] - times[tops[:-1]])[np.diff(tops) > 1]
     longest = Decimal(int(lengths.max(initial=0)) // _DAY)
-    shares = (units / peaks).astype(np.float64)
-    lowest = float(shares.min(initial=1.0))
-    halves = 2000 * (1 - lowest)
-    if lowest == 1.0:
+    if len(tops) == len(units):
         return ZERO, longest
+    shares = (units / peaks).astype(np.float64)
+    lowest = float(shares.min())
+    halves = 2000 * (1 - lowest)
     if abs(halves - round(halves)) > _DOUBT * max(1.0, halves):
         return Decimal(round(halves / 2)).scaleb(-3), longest
     deepest = ZERO

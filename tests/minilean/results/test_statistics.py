@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minilean.decimals import LARGEST, ONE, ZERO, divide, normalise, round_half_even
@@ -197,6 +197,8 @@ AMOUNTS = st.one_of(
 )
 
 
+@settings(max_examples=500)
+@example([Decimal(90), Decimal("1E+18"), Decimal("999999999999999999.9999")], 1)
 @given(st.lists(AMOUNTS, min_size=3, max_size=40), st.integers(1, 100_000))
 def test_the_deepest_fall_is_found_and_written_as_walking_the_points_finds_it(equity, step):
     times = [at * step for at in range(len(equity))]
