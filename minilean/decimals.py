@@ -8,6 +8,7 @@ numbers with different texts, and the texts are part of LEAN's results.
 
 import decimal
 import math
+from collections.abc import Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
 EXACT = decimal.Context(prec=64, rounding=ROUND_HALF_EVEN)
@@ -160,6 +161,12 @@ def smart(x: Decimal) -> Decimal:
         return plain(x.normalize(_SEVEN_DIGITS))
     rounded = EXACT.quantize(x, _UNITS[4])
     return rounded if rounded != x else normalise(x)
+
+
+def in_units(amounts: Sequence[Decimal]) -> tuple[list[int], int]:
+    """The amounts as whole numbers of 10**-places, and the places: those of the one that has most."""
+    places = max((-int(x.as_tuple().exponent) for x in amounts), default=0)
+    return [int(x.scaleb(places, EXACT)) for x in amounts], places
 
 
 def truncate(x: Decimal) -> int:

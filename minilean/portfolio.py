@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from minilean.decimals import EXACT, ZERO, divide, fit, truncate
+from minilean.decimals import EXACT, ZERO, divide, fit, in_units, truncate
 from minilean.securities import Security, margin_rate
 from minilean.symbols import Symbol
 
@@ -67,10 +67,8 @@ class Positions:
     @classmethod
     def of(cls, securities: Sequence[Security]) -> "Positions":
         """At the securities' prices and quantities of now."""
-        values = [security.quantity * security.price for security in securities]
-        places = max((-int(value.as_tuple().exponent) for value in values), default=0)
-        leverages = [security.leverage for security in securities]
-        return cls.worth(securities, leverages, [int(value.scaleb(places, EXACT)) for value in values], places)
+        values, places = in_units([security.quantity * security.price for security in securities])
+        return cls.worth(securities, [security.leverage for security in securities], values, places)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,6 +28,7 @@ from minilean.decimals import (
     fit,
     four_places,
     from_double,
+    in_units,
     multiply,
     round_half_even,
     round_half_up,
@@ -102,8 +103,7 @@ class Samples:
 
     def __post_init__(self) -> None:
         self._times = np.array(self.equity_times, dtype=np.int64)
-        places = max((-int(value.as_tuple().exponent) for value in self.equity), default=0)
-        units = [int(value.scaleb(places, EXACT)) for value in self.equity]
+        units, _ = in_units(self.equity)
         self._units = np.array(units, dtype=np.int64 if max(map(abs, units), default=0) < 2**63 else object)
         self._performance = np.array([float(r.scaleb(-2)) for r in self.returns], dtype=np.float64)
         self._profits = np.array([float(profit) for profit in self.profits], dtype=np.float64)

@@ -51,10 +51,11 @@ class Constituents(Enumerable):
 
     def __init__(self, make: Callable[[], list[Any]]):
         super().__init__([])
-        self._make = make
+        self._make: Callable[[], list[Any]] | None = make
 
     def _all(self) -> list[Any]:
-        self._items = self._items or self._make()
+        if self._make is not None:
+            self._items, self._make = self._make(), None
         return self._items
 
     def __getitem__(self, index: int) -> Any:
